@@ -1,0 +1,31 @@
+"""``kerasortho data phantom``: synthetic limb radiographs with exact bone masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kerasortho.machine import processor_count
+
+
+@click.command("phantom")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--patients", default=40, show_default=True, help="How many patients; upper and lower limbs alternate.")
+@click.option("--views", default=2, show_default=True, help="Pictures of each patient: frontal, lateral, oblique, ...")
+@click.option("--size", default=512, show_default=True, help="The longer side of a picture in pixels.")
+@click.option("--format", "file_format", default="png", show_default=True, help="png (8 and 16 bit) or dicom (DX, 12 bit).")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
+@click.option("--processes", type=click.IntRange(min=1), default=None, help="How many at once; default: all processors.")
+def phantom_command(
+    out: Path, patients: int, views: int, size: int, file_format: str, seed: int, processes: int | None
+) -> None:
+    """Draw synthetic limb radiographs with exact bone masks into the new or empty folder OUT.
+
+    Writes OUT/images, OUT/masks and OUT/manifest.csv: label upper or lower, one group a patient, a stratified split.
+    """
+    from kerasortho.data.phantom import PhantomSettings, generate_phantoms
+
+    settings = PhantomSettings(patients=patients, views=views, size=size, format=file_format, seed=seed)
+    manifest = generate_phantoms(out, settings, processes=processes or processor_count())
+    click.echo(f"{len(manifest.rows)} radiographs of {patients} patients with bone masks. Manifest: {manifest.path}")

@@ -1,0 +1,62 @@
+"""``kerasortho data split``: train, validation and test images, or folds, that share no group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kerasortho.data.manifest import read_manifest, write_manifest
+from kerasortho.data.parallel import processor_count
+from kerasortho.data.splitting import GroupChoice, describe_parts, split_manifest
+from kerasortho.errors import KerasOrthoError
+
+
+@click.command("split")
+@click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--fractions", metavar="TRAIN,VAL,TEST", help="Shares of images.  [default: 0.7,0.15,0.15]")
+@click.option("--folds", type=int, metavar="K", help="Write K folds (column fold) instead of splits.")
+@click.option("--stratify", metavar="COLUMN", help="Column whose values every part gets its share of.  [default: label, if there]")
+@click.option("--group-column", metavar="COLUMN", help="Column of patients or studies.  [default: group, if there]")
+@click.option("--id-blocks", type=int, metavar="N", help="Group up to N images with consecutive numbers in their file names.")
+@click.option("--ungrouped", is_flag=True, help="Every image is its own group: only if no patient has two images.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Write here, and leave MANIFEST as it is.")
+@click.option("--processes", type=int, default=processor_count, show_default="all processors", help="Processes that read images.")
+def split_command(
+    manifest: Path,
+    fractions: str | None,
+    folds: int | None,
+    stratify: str | None,
+    group_column: str | None,
+    id_blocks: int | None,
+    ungrouped: bool,
+    seed: int,
+    output: Path | None,
+    processes: int,
+) -> None:
+    """Write splits or folds into MANIFEST: no group, and no pair of duplicates, crosses them; classes are balanced."""
+    if fractions and folds:
+        raise KerasOrthoError("--fractions and --folds exclude each other. Run the command twice for both.")
+    result, notes = split_manifest(
+        read_manifest(manifest),
+        GroupChoice(column=group_column, id_blocks=id_blocks, ungrouped=ungrouped),
+        fractions=_numbers(fractions) if fractions else None,
+        folds=folds,
+        stratify=stratify,
+        seed=seed,
+        processes=processes,
+        what="reading",
+    )
+    write_manifest(result, output)
+    for note in notes:
+        click.echo(note, err=True)
+    click.echo(describe_parts(result, "fold" if folds else "split", stratify))
+    click.echo(f"Wrote {output or manifest}.")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise KerasOrthoError(f"--fractions takes three numbers such as 0.7,0.15,0.15. Received: {text!r}") from None

@@ -1,0 +1,207 @@
+"""The configuration of a training run: frozen dataclasses, read strictly from YAML.
+
+Every default stands here and nowhere else; ``configs/*.yaml`` name only what a recipe changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from kerasortho.data.augmentation_spec import Augmentation
+from kerasortho.errors import KerasOrthoError
+from kerasortho.radiograph.preprocessing import Preprocessing
+from kerasortho.schema import build
+
+Task = Literal["classification", "segmentation"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and which columns of their manifest say what."""
+
+    manifest: str  # CSV written by `kerasortho data import`
+    label: str = "label"  # classification: the column with the class
+    classes: tuple[str, ...] | None = None  # None: the values found in the training rows, sorted
+    mask: str = "mask"  # segmentation: the column with the mask file
+    ignore: str = "ignore"  # segmentation: the column with the doubtful-pixel mask, where there is one
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keep only rows with these values
+    fold: int | None = None  # with folds in the manifest: this fold tests, the next one validates
+    cache: Literal["auto", "memory", "disk", "none"] = "auto"  # prepared (decoded, resized) images
+    cache_dir: str | None = None  # None: $KERASORTHO_CACHE or ~/.cache/kerasortho
+    workers: int = 0  # threads that read images; 0: one a core
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model of the registry (`kerasortho models`), and its options."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own learning rate and its own frozen part."""
+
+    epochs: int
+    learning_rate: float = 1e-3  # peak, reached after warm-up, then cosine decay to final_fraction of it
+    unfreeze_from: str | None = None  # backbone layers from this one on are trained, or all; None: it is frozen
+    warmup_epochs: float = 1.0
+    final_fraction: float = 0.01
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are found."""
+
+    phases: tuple[Phase, ...]
+    batch_size: int = 16
+    loss: str = "bce"  # classification: always cross-entropy; segmentation: see `kerasortho models --losses`
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    border_weight: float = 0.0  # w0 of the U-Net paper's border weight map; 0: off
+    border_sigma: float = 5.0  # its sigma, in pixels of the model's input
+    label_smoothing: float = 0.0  # classification only
+    class_weights: Literal["none", "auto"] = "none"  # classification: weigh classes by inverse frequency
+    foreground_fraction: float | None = None  # segmentation: share of images with foreground in an epoch
+    weight_decay: float = 1e-4  # AdamW
+    clip_norm: float | None = 1.0
+    monitor: str = "val_loss"  # what best means, for the kept checkpoint and for early stopping
+    mode: Literal["min", "max"] = "min"
+    patience: int | None = None  # epochs without improvement before a phase ends early; None: never
+    seed: int = 0
+    deterministic: bool = False  # bit-identical repeats, at some cost in speed
+    mixed_precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit: bool = False  # XLA
+    checkpoint_minutes: float = 10.0  # save inside an epoch, too, at least this often
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the trained model is judged and used."""
+
+    threshold: float = 0.5  # segmentation: probability from which a pixel is foreground
+    bootstrap: int = 2000  # resamples of groups for the 95 % intervals
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run, resolved: everything that decides its result."""
+
+    name: str
+    task: Task
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        checks = [
+            (bool(self.name) and not set(self.name) & set('/\\:*?"<>|'), "name", "a name that can be a folder's"),
+            (self.training.batch_size >= 1, "training.batch_size", "at least 1"),
+            (len(self.training.phases) >= 1, "training.phases", "a list of at least one phase"),
+            (all(p.epochs >= 1 for p in self.training.phases), "training.phases[].epochs", "at least 1"),
+            (all(p.learning_rate > 0 for p in self.training.phases), "training.phases[].learning_rate", "above 0"),
+            (0 < self.evaluation.threshold < 1, "evaluation.threshold", "between 0 and 1"),
+            (0 <= self.training.label_smoothing < 1, "training.label_smoothing", "at least 0 and below 1"),
+            (self.training.foreground_fraction is None or 0 < self.training.foreground_fraction <= 1,
+             "training.foreground_fraction", "above 0 and at most 1"),
+            (self.training.patience is None or self.training.patience >= 1, "training.patience", "at least 1"),
+        ]  # fmt: skip
+        for valid, key, wanted in checks:
+            if not valid:
+                raise KerasOrthoError(f'"{key}" must be {wanted}.')
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.training.phases)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that `config_from_dict` reads back to an equal Config."""
+        return _plain(dataclasses.asdict(self))
+
+
+def load_config(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Config:
+    """Read ``path`` (YAML), apply ``settings`` such as ``training.batch_size=8`` and return the Config.
+
+    Relative paths inside the file are relative to the folder the command runs in.
+    Raises KerasOrthoError naming the file, the key and the fix.
+    """
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        nearby = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
+        listing = f" In that folder: {', '.join(nearby)}." if nearby else ""
+        raise KerasOrthoError(f"There is no configuration file {file}.{listing}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KerasOrthoError(f"Cannot read the configuration file {file}: {error}.") from None
+    except yaml.YAMLError as error:
+        raise KerasOrthoError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return config_from_dict(apply_settings(values or {}, settings))
+    except KerasOrthoError as error:
+        raise KerasOrthoError(f"{file}: {error}") from None
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """Return the Config that plain data describes. Raises KerasOrthoError for any key or value out of place."""
+    return build(Config, values)
+
+
+def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Return ``values`` with each ``a.b=value`` (value in YAML) laid over; ``a.0.b`` reaches into a list."""
+    result: dict[str, Any] = _plain(values)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise KerasOrthoError(f"--set wants KEY=VALUE, such as training.batch_size=8. Received: {setting!r}.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise KerasOrthoError(f"--set {key}: {text!r} is not a YAML value; quote it if it is text.") from None
+        _set_key(result, _alias(key.strip(), result), value)
+    return result
+
+
+def _alias(key: str, values: Mapping[str, Any]) -> str:
+    """``training.epochs`` and ``training.learning_rate`` mean the only phase's, where there is one phase."""
+    phase_keys = {f"training.{f.name}" for f in dataclasses.fields(Phase)}
+    phases = (values.get("training") or {}).get("phases") or []
+    if key not in phase_keys:
+        return key
+    if len(phases) > 1:
+        name = key.rpartition(".")[2]
+        raise KerasOrthoError(
+            f"This recipe has {len(phases)} phases: say which one, such as training.phases.0.{name}=VALUE."
+        )
+    return key.replace("training.", "training.phases.0.", 1)
+
+
+def _set_key(values: dict[str, Any], key: str, value: Any) -> None:
+    place: Any = values
+    *parents, last = key.split(".")
+    try:
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (IndexError, ValueError, AttributeError, TypeError):
+        raise KerasOrthoError(f'--set {key}: there is no such place in the configuration.') from None
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as dicts, lists and scalars only, copied."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,177 @@
+"""From a user's folders to a manifest: class folders, or pairs of images and masks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasortho.data.manifest import Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
+from kerasortho.errors import KerasOrthoError
+from kerasortho.radiograph.reading import IMAGE_SUFFIXES
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an importer wrote, and what it noticed on the way, in sentences for the user."""
+
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+
+def import_classes(folder: PathLike, output: PathLike, *, overwrite: bool = False) -> Imported:
+    """Write a manifest of a folder whose sub-folders are classes: ``hand/0001.png`` gets the label ``hand``.
+
+    Images may lie at any depth below their class folder.
+
+    Raises:
+        KerasOrthoError: no such folder, no class folders, no images, or ``output`` exists and ``overwrite`` is not set.
+    """
+    root, target = require_folder(folder), new_output(output, overwrite)
+    classes = sorted((entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")), key=_natural_key)
+    images = {entry.name: find_images(entry) for entry in classes}
+    if not any(images.values()):
+        raise KerasOrthoError(f"{root} has no sub-folders with images. One sub-folder a class is needed, such as {root}/hand/0001.png.")
+    notes = [f"The folder {name} has no images." for name, files in images.items() if not files]
+    loose = find_images(root, recursive=False)
+    if loose:
+        notes.append(f"{len(loose)} images lie in no class folder and are left out: {shorten(file.name for file in loose)}.")
+    rows = [{"image": cell_for(file, target), "label": name} for name, files in images.items() for file in files]
+    return finish_import(target, ("image", "label"), rows, notes)
+
+
+def import_pairs(
+    images: PathLike,
+    masks: PathLike,
+    output: PathLike,
+    *,
+    ignore: PathLike | None = None,
+    columns: PathLike | None = None,
+    columns_key: str = "image",
+    skip_unmatched: bool = False,
+    overwrite: bool = False,
+) -> Imported:
+    """Write a manifest of images and masks that share their file names up to the ending.
+
+    Args:
+        images: folder of images, searched with its sub-folders.
+        masks: folder of masks, searched with its sub-folders.
+        output: the manifest to write.
+        ignore: folder of masks of doubtful pixels; not every image needs one.
+        columns: a CSV whose further columns are taken over, as far as it has the image.
+        columns_key: its column that names the image, with or without ending.
+        skip_unmatched: leave out images without a mask, instead of refusing.
+        overwrite: replace ``output`` if it exists.
+
+    Raises:
+        KerasOrthoError: missing folders, images without mask or masks without image, names that are not unique.
+    """
+    target = new_output(output, overwrite)
+    mask_of = _by_stem(find_images(require_folder(masks)), "masks")
+    ignore_of = _by_stem(find_images(require_folder(ignore)), "ignore masks") if ignore is not None else {}
+    candidates = [file for file in find_images(require_folder(images)) if file not in {*mask_of.values(), *ignore_of.values()}]
+    matched = [file for file in candidates if file.stem in mask_of]
+    image_of = _by_stem(matched, "images with a mask")
+    notes = _unmatched_notes(candidates, image_of, mask_of, ignore_of, skip_unmatched)
+    if not image_of:
+        raise KerasOrthoError(f"No image in {images} has a mask of the same name in {masks}.")
+    extra_names, extra = _extra_columns(columns, columns_key) if columns is not None else ((), {})
+    rows = []
+    for stem, file in image_of.items():
+        row = {"image": cell_for(file, target), "mask": cell_for(mask_of[stem], target)}
+        if ignore is not None:
+            row["ignore"] = cell_for(ignore_of[stem], target) if stem in ignore_of else ""
+        rows.append(row | (extra.get(stem) or dict.fromkeys(extra_names, "")))
+    if columns is not None:
+        without = [file.name for stem, file in image_of.items() if stem not in extra]
+        if without:
+            notes.append(f"{len(without)} images have no line in {columns}: {shorten(without)}.")
+    return finish_import(target, tuple(rows[0]), rows, notes)
+
+
+def require_folder(folder: PathLike) -> Path:
+    """Return ``folder`` as a Path. Raises KerasOrthoError unless it is one."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise KerasOrthoError(f"There is no folder {path}.")
+    return path
+
+
+def new_output(output: PathLike, overwrite: bool) -> Path:
+    """Return the path of a manifest to be written. Raises KerasOrthoError if it exists and is not to be overwritten."""
+    path = Path(output)
+    if path.is_dir():
+        raise KerasOrthoError(f"{path} is a folder. Name the CSV file to write, such as {path / 'manifest.csv'}.")
+    if path.exists() and not overwrite:
+        raise KerasOrthoError(f"{path} exists already, perhaps with a split in it. Choose another name, or --overwrite it.")
+    return path
+
+
+def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
+    """Return the image files below ``folder``, by their endings, in natural order (2 before 10)."""
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    files = (file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file())
+    return sorted(files, key=_natural_key)
+
+
+def cell_for(file: Path, target: Path) -> str:
+    """Return the cell that names ``file`` in a manifest written to ``target``."""
+    return relative_cell(file.absolute(), target.absolute().parent)
+
+
+def finish_import(target: Path, columns: Sequence[str], rows: Iterable[Row], notes: Iterable[str]) -> Imported:
+    """Write the manifest and return it with the notes."""
+    manifest = Manifest(target, tuple(columns), tuple(rows))
+    write_manifest(manifest)
+    return Imported(manifest, tuple(notes))
+
+
+def _natural_key(path: Path) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", path.as_posix()) if part]
+
+
+def _by_stem(files: Iterable[Path], what: str) -> dict[str, Path]:
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        if file.stem in by_stem:
+            raise KerasOrthoError(f"Two {what} are named alike: {by_stem[file.stem]} and {file}. Names must be unique up to the ending.")
+        by_stem[file.stem] = file
+    return by_stem
+
+
+def _unmatched_notes(
+    candidates: list[Path], image_of: dict[str, Path], mask_of: dict[str, Path], ignore_of: dict[str, Path], skip: bool
+) -> list[str]:
+    """Say what has no partner; raise KerasOrthoError instead unless images without a mask may be skipped."""
+    image_less = [mask_of[stem].name for stem in mask_of if stem not in image_of]
+    if image_less:
+        raise KerasOrthoError(f"{len(image_less)} masks have no image of the same name: {shorten(image_less)}.")
+    notes = []
+    mask_less = [file.name for file in candidates if file.stem not in mask_of]
+    if mask_less:
+        message = f"{len(mask_less)} of {len(candidates)} images have no mask of the same name: {shorten(mask_less)}."
+        if not skip:
+            raise KerasOrthoError(f"{message} Leave them out with --skip-unmatched, or add masks (all zero where there is nothing to mark).")
+        notes.append(f"{message} They are left out.")
+    idle = [ignore_of[stem].name for stem in ignore_of if stem not in image_of]
+    if idle:
+        notes.append(f"{len(idle)} ignore masks belong to no image: {shorten(idle)}.")
+    return notes
+
+
+def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
+    """Return the further columns of a CSV and their cells by image stem; the columns that pairs set themselves are not taken."""
+    names, rows = read_csv_rows(path)
+    Manifest(Path(path), names, ()).require_column(key)
+    taken = tuple(name for name in names if name not in {key, "image", "mask", "ignore"})
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        stem = Path(row[key]).stem if Path(row[key]).suffix.lower() in IMAGE_SUFFIXES else Path(row[key]).name
+        if stem in cells:
+            raise KerasOrthoError(f"{path} has two lines for {row[key]} in column {key}. Keep one line an image.")
+        cells[stem] = {name: row[name] for name in taken}
+    return taken, cells

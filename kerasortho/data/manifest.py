@@ -1,0 +1,224 @@
+"""The manifest: one CSV that names every image of a dataset and what is known about it.
+
+Columns with a fixed meaning, all but ``image`` optional (any other column is kept and can be trained on or stratified by):
+
+========== =========================================================================================================
+image      image file; like ``mask`` and ``ignore``, a path relative to the manifest's folder
+mask       mask file of the image's own size, values {0, 1} or {0, 255}
+ignore     mask file of doubtful pixels, that neither the loss nor any score counts
+label      class of the image
+group      patient or study; no group ever crosses splits or folds
+split      ``train``, ``val``, ``test`` or empty (unused)
+fold       0, 1, 2, ... for cross-validation, or empty
+exclude    reason why the image is left out of everything; empty for the images in use
+========== =========================================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.files import write_text
+
+PATH_COLUMNS = ("image", "mask", "ignore")
+FIXED_COLUMNS = (*PATH_COLUMNS, "label", "group", "split", "fold", "exclude")
+SPLITS = ("train", "val", "test")
+_SHOWN = 5
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset: where its CSV lies (``path``), its ``columns`` in order, its ``rows`` (a text cell for every column)."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def resolve(self, row: Row, column: str) -> Path | None:
+        """Return the absolute path that ``row`` names in ``column``, or None where the cell is empty or there is no such column."""
+        cell = row.get(column, "")
+        if not cell:
+            return None
+        return Path(os.path.normpath(self.path.absolute().parent / cell))
+
+    def with_column(self, name: str, values: Sequence[str]) -> Manifest:
+        """Return a manifest with column ``name`` replaced, or added at the end; one text value a row."""
+        if len(values) != len(self.rows):
+            raise ValueError(f"Column {name!r} needs {len(self.rows)} values. Received: {len(values)}")
+        columns = self.columns if name in self.columns else (*self.columns, name)
+        rows = tuple({**row, name: str(value)} for row, value in zip(self.rows, values, strict=True))
+        return replace(self, columns=columns, rows=rows)
+
+    def require_column(self, name: str) -> None:
+        """Raise KerasOrthoError, with a did-you-mean, unless there is a column ``name``."""
+        if name not in self.columns:
+            raise KerasOrthoError(
+                f"{self.path} has no column {name!r}.{did_you_mean(name, self.columns)} Its columns are: {', '.join(self.columns)}."
+            )
+
+
+def is_excluded(row: Row) -> bool:
+    """Tell whether ``row`` gives a reason to leave its image out."""
+    return bool(row.get("exclude", ""))
+
+
+def relative_cell(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
+    """Return the cell for file ``path`` in a manifest that lies in ``folder``: relative, with forward slashes."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive, on Windows
+        return Path(path).absolute().as_posix()
+
+
+def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> Manifest:
+    """Read a manifest strictly; comma, semicolon or tab, with or without byte-order mark, any line endings.
+
+    Args:
+        path: the CSV file.
+        check_files: require that the files named by all rows in use exist (excluded rows may name missing ones).
+
+    Raises:
+        KerasOrthoError: no such file, not UTF-8, no ``image`` column, duplicate columns, a row with too few or too many cells,
+            an empty or repeated ``image``, an unknown ``split``, a ``fold`` that is no whole number, missing files.
+    """
+    source = Path(path)
+    columns, lines = _read_table(source)
+    rows: list[Row] = []
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            raise KerasOrthoError(
+                f"{source}, line {number}: {len(cells)} cells where the header has {len(columns)} columns. "
+                "A comma inside a cell needs quotes around the cell."
+            )
+        row = dict(zip(columns, cells, strict=True))
+        _check_row(row, f"{source}, line {number}")
+        rows.append(row)
+    if not rows:
+        raise KerasOrthoError(f"{source} lists no image: it has a header only.")
+    manifest = Manifest(source, columns, tuple(rows))
+    _check_repeated_images(manifest, [number for number, _ in lines])
+    if check_files:
+        _check_files(manifest)
+    return manifest
+
+
+def read_csv_rows(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Read any other CSV with a header as (columns, rows), with the same tolerance and the same errors as a manifest."""
+    source = Path(path)
+    columns, lines = _read_table(source)
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            raise KerasOrthoError(f"{source}, line {number}: {len(cells)} cells where the header has {len(columns)} columns.")
+    return columns, [dict(zip(columns, cells, strict=True)) for _, cells in lines]
+
+
+def write_manifest(manifest: Manifest, path: str | os.PathLike[str] | None = None) -> None:
+    """Write a manifest atomically, to its own path or to another one; its relative paths then follow to the new folder."""
+    target = manifest.path if path is None else Path(path)
+    if target.absolute().parent != manifest.path.absolute().parent:
+        manifest = _moved(manifest, target)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(manifest.columns)
+    writer.writerows([row[column] for column in manifest.columns] for row in manifest.rows)
+    write_text(target, text.getvalue())
+
+
+def manifest_hash(manifest: Manifest) -> str:
+    """Return the SHA-256 (hexadecimal) of the columns and cells in their order, whatever the file's delimiter or line endings."""
+    content = [list(manifest.columns), *([row[column] for column in manifest.columns] for row in manifest.rows)]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def shorten(items: Iterable[str], shown: int = _SHOWN) -> str:
+    """Join the first few of ``items`` with commas and say how many more there are."""
+    listed = list(items)
+    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+    return ", ".join(listed[:shown]) + more
+
+
+def _read_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """Return the header and the numbered lines of a CSV file; cells without surrounding blanks, empty lines left out."""
+    try:
+        text = source.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise KerasOrthoError(f"{source} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from error
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
+        raise KerasOrthoError(f"Cannot read {source}: {reason}. `kerasortho data import` writes a manifest.") from error
+    header = text.lstrip().splitlines()[0] if text.strip() else ""
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise KerasOrthoError(f"{source}, line {reader.line_num}: not readable as CSV ({error}).") from error
+    if not lines:
+        raise KerasOrthoError(f"{source} is empty: a header line is needed, with the column image at least.")
+    columns = tuple(lines[0][1])
+    _check_columns(columns, source)
+    return columns, lines[1:]
+
+
+def _check_columns(columns: tuple[str, ...], source: Path) -> None:
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise KerasOrthoError(f"{source} has the column {repeated[0]!r} more than once. Rename or remove one of them.")
+
+
+def _check_row(row: Row, place: str) -> None:
+    if "image" not in row:
+        raise KerasOrthoError(
+            f"{place.split(', line')[0]} has no column 'image'.{did_you_mean('image', row)} Its columns are: {', '.join(row)}."
+        )
+    if not row["image"]:
+        raise KerasOrthoError(f"{place}: the cell of column image is empty. Name a file or remove the line.")
+    split, fold = row.get("split", ""), row.get("fold", "")
+    if split and split not in SPLITS:
+        known = did_you_mean(split, SPLITS) or next((f' Did you mean "{name}"?' for name in SPLITS if split.lower().startswith(name)), "")
+        raise KerasOrthoError(f"{place}: split must be train, val, test or empty. Received: {split!r}.{known}")
+    if fold and not (fold.isascii() and fold.isdigit()):
+        raise KerasOrthoError(f"{place}: fold must be 0, 1, 2, ... or empty. Received: {fold!r}.")
+
+
+def _check_repeated_images(manifest: Manifest, numbers: list[int]) -> None:
+    first: dict[Path | None, int] = {}
+    for row, number in zip(manifest.rows, numbers, strict=True):
+        image = manifest.resolve(row, "image")
+        if image in first:
+            raise KerasOrthoError(
+                f"{manifest.path}, lines {first[image]} and {number} name the same image {row['image']}. Keep one line an image."
+            )
+        first[image] = number
+
+
+def _check_files(manifest: Manifest) -> None:
+    used = [row for row in manifest.rows if not is_excluded(row)]
+    for column in PATH_COLUMNS:
+        named = [(row[column], manifest.resolve(row, column)) for row in used if row.get(column)]
+        missing = [cell for cell, file in named if file is not None and not file.is_file()]
+        if missing:
+            raise KerasOrthoError(
+                f"{manifest.path}: {len(missing)} of {len(named)} files in column {column} are missing: {shorten(missing)}. "
+                f"Paths are relative to {manifest.path.absolute().parent}. Correct them, or give those rows a reason in column exclude."
+            )
+
+
+def _moved(manifest: Manifest, target: Path) -> Manifest:
+    """Return the manifest as it reads from another folder."""
+    for column in PATH_COLUMNS:
+        if column in manifest.columns:
+            files = [manifest.resolve(row, column) for row in manifest.rows]
+            cells = ["" if file is None else relative_cell(file, target.absolute().parent) for file in files]
+            manifest = manifest.with_column(column, cells)
+    return replace(manifest, path=target)

@@ -1,0 +1,94 @@
+"""A whole dataset of phantoms: pictures, exact bone masks and a manifest with a split."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from kerasortho import __version__
+from kerasortho.data.manifest import Manifest, relative_cell, write_manifest
+from kerasortho.data.parallel import parallel_map
+from kerasortho.data.phantom.anatomy import draw_patient
+from kerasortho.data.phantom.picture import take_picture
+from kerasortho.data.phantom.writing import FORMATS, require_pydicom, write_picture
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.files import write_json
+
+COLUMNS = ("image", "mask", "label", "group", "split", "region", "view", "side")
+SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
+SMALLEST, LARGEST = 32, 4096
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """What to draw: ``patients`` with ``views`` pictures each, the longer side ``size`` px, as ``format`` "png" or "dicom"."""
+
+    patients: int = 40
+    views: int = 2
+    size: int = 512
+    format: str = "png"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("patients", 1, 99_999), ("views", 1, 100), ("size", SMALLEST, LARGEST), ("seed", 0, 2**63)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise KerasOrthoError(f"{name} must be from {low} to {high}. Received: {value}")
+        if self.format not in FORMATS:
+            raise KerasOrthoError(f"format must be png or dicom. Received: {self.format}.{did_you_mean(self.format, FORMATS)}")
+
+
+def generate_phantoms(folder: str | os.PathLike[str], settings: PhantomSettings | None = None, *, processes: int = 1) -> Manifest:
+    """Write ``images/``, ``masks/``, ``phantom.json`` (the settings) and, last, ``manifest.csv``; return the manifest.
+
+    The files are the same for any number of ``processes``. Files of an older run are never overwritten.
+    Raises KerasOrthoError where the folder is not empty or not writable, or pydicom is missing.
+    """
+    settings = settings or PhantomSettings()
+    if settings.format == "dicom":
+        require_pydicom()
+    target = Path(folder)
+    _check_empty(target)
+    write_json(target / "phantom.json", {"kerasortho": __version__, **asdict(settings)})
+    numbers = [(patient, view) for patient in range(settings.patients) for view in range(settings.views)]
+    rows = parallel_map(partial(_write_one, target, settings), numbers, processes=processes, what="drawing phantoms")
+    splits = split_patients(settings.patients, settings.seed)
+    for row, (patient, _) in zip(rows, numbers, strict=True):
+        row["split"] = splits[patient]
+    manifest = Manifest(target / "manifest.csv", COLUMNS, tuple(rows))
+    write_manifest(manifest)
+    return manifest
+
+
+def split_patients(patients: int, seed: int) -> list[str]:
+    """Return each patient's split: 60 / 20 / 20 in either limb, no split empty where a limb has three patients or more."""
+    splits = [""] * patients
+    for limb in (0, 1):
+        own = [number for number in range(patients) if draw_patient(number, seed).limb == ("upper", "lower")[limb]]
+        order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**32 - 1, limb))).permutation(len(own))
+        held = {name: max(round(SHARES[name] * len(own)), 1) if len(own) >= 3 else 0 for name in ("val", "test")}
+        for place, index in enumerate(order):
+            name = "val" if place < held["val"] else "test" if place < held["val"] + held["test"] else "train"
+            splits[own[index]] = name
+    return splits
+
+
+def _write_one(folder: Path, settings: PhantomSettings, numbers: tuple[int, int]) -> dict[str, str]:
+    picture = take_picture(*numbers, size=settings.size, seed=settings.seed)
+    image, mask = write_picture(picture, folder, settings.format, settings.seed)
+    patient = picture.patient
+    return {
+        "image": relative_cell(image, folder), "mask": relative_cell(mask, folder), "label": patient.limb, "group": patient.name,
+        "split": "", "region": patient.region, "view": picture.view, "side": patient.side,
+    }
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise KerasOrthoError(f"{folder} is a file, not a folder. Name a new or empty folder for the phantoms.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise KerasOrthoError(f"{folder} is not empty, and phantoms overwrite nothing. Name a new folder, or delete this one first.")

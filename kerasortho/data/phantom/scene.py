@@ -1,0 +1,52 @@
+"""A posed limb: its bones, its soft tissue and where its joints are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kerasortho.data.phantom.bones import Bone
+from kerasortho.data.phantom.meshes import Array, Mesh, curved_tube
+
+
+@dataclass
+class Scene:
+    """Everything in the beam, in mm: ``skin`` encloses ``muscle`` (fat lies between them); ``air`` is lung."""
+
+    bones: list[Bone] = field(default_factory=list)
+    skin: list[Mesh] = field(default_factory=list)
+    muscle: list[Mesh] = field(default_factory=list)
+    air: list[Mesh] = field(default_factory=list)
+    landmarks: dict[str, Array] = field(default_factory=dict)
+
+    def add_flesh(
+        self, path: Sequence[Sequence[float]] | Sequence[Array] | Array, widths: Sequence[float] | Array, depths: Sequence[float] | Array,
+        fat: float, *, side: Sequence[float] | Array, rows: int = 30, around: int = 28,
+    ) -> None:
+        """Add a limb segment: a tube of muscle under ``fat`` mm of fat and skin."""
+        points = np.asarray(path, float).tolist()
+        kw = {"side": np.asarray(side, float), "rows": rows, "around": around}
+        wide, deep = np.asarray(widths, float), np.asarray(depths, float)
+        self.skin.append(curved_tube(points, wide, deep, **kw))  # type: ignore[arg-type]
+        self.muscle.append(curved_tube(points, wide, deep, inset=1.2 + fat, **kw))  # type: ignore[arg-type]
+
+    def moved(self, rotation: Array, origin: Array | Sequence[float] = (0.0, 0.0, 0.0)) -> Scene:
+        """Return the scene after ``rotation`` (3, 3) and then a shift by ``origin`` (3,) mm."""
+        shift = np.asarray(origin, float)
+        return Scene(
+            [bone.moved(rotation, shift) for bone in self.bones],
+            [mesh.moved(rotation, shift) for mesh in self.skin],
+            [mesh.moved(rotation, shift) for mesh in self.muscle],
+            [mesh.moved(rotation, shift) for mesh in self.air],
+            {name: rotation @ place + shift for name, place in self.landmarks.items()},
+        )
+
+    def join(self, other: Scene) -> None:
+        """Take in another scene's contents."""
+        self.bones += other.bones
+        self.skin += other.skin
+        self.muscle += other.muscle
+        self.air += other.air
+        self.landmarks.update(other.landmarks)

@@ -1,0 +1,158 @@
+"""Phantom radiographs as files: 8- and 16-bit PNG, and DICOM "Digital X-Ray Image Storage - For Presentation"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from kerasortho.data.phantom.anatomy import REGIONS
+from kerasortho.data.phantom.picture import Picture
+from kerasortho.errors import KerasOrthoError
+from kerasortho.files import atomic_path
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+FORMATS = ("png", "dicom")
+BITS_STORED = 12
+DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
+# SNOMED CT codes of DICOM's CID 4009 "DX Anatomy Imaged"
+ANATOMY_CODES = {
+    "hand": ("85562004", "Hand"), "wrist": ("8205005", "Wrist"), "forearm": ("14975008", "Forearm"), "elbow": ("16953009", "Elbow joint"),
+    "shoulder": ("16982005", "Shoulder"), "foot": ("56459004", "Foot"), "ankle": ("70258002", "Ankle joint"),
+    "lower_leg": ("30021000", "Lower leg"), "knee": ("72696002", "Knee"), "hip": ("24136001", "Hip joint"),
+}
+
+
+def require_pydicom() -> None:
+    """Raise KerasOrthoError where pydicom, which writes DICOM, is not installed."""
+    try:
+        import pydicom  # noqa: F401
+    except ImportError as error:
+        raise KerasOrthoError(
+            "Writing DICOM needs pydicom, which is not installed. Install it with: pip install 'kerasortho[dicom]', or use --format png."
+        ) from error
+
+
+def write_picture(picture: Picture, folder: Path, file_format: str, seed: int) -> tuple[Path, Path]:
+    """Write the picture and its mask ({0, 255}, PNG) below ``folder``, atomically; return both paths.
+
+    Raises KerasOrthoError where the disk is full or the folder not writable.
+    """
+    ending = "dcm" if file_format == "dicom" else "png"
+    image, mask = folder / "images" / f"{picture.name}.{ending}", folder / "masks" / f"{picture.name}.png"
+    with atomic_path(image) as temporary:
+        if file_format == "dicom":
+            to_dicom(picture, seed).save_as(temporary, enforce_file_format=True)
+        else:
+            temporary.write_bytes(_png(quantised(picture.pixels, picture.bits)))
+    with atomic_path(mask) as temporary:
+        temporary.write_bytes(_png(picture.mask * np.uint8(255)))
+    return image, mask
+
+
+def quantised(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Return pixels (H, W) in [0, 1] as whole numbers 0 .. 2**bits - 1, uint8 or uint16."""
+    return np.round(pixels.astype(np.float64) * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _png(values: np.ndarray) -> bytes:
+    done, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise KerasOrthoError("OpenCV could not encode a PNG file. Is opencv-python-headless installed whole? See `kerasortho doctor`.")
+    return bytes(data.tobytes())
+
+
+def to_dicom(picture: Picture, seed: int) -> Dataset:
+    """Return the picture as a DX image: the modules of PS3.3 A.26, their required (type 1 and 2) attributes filled.
+
+    All identifiers derive from the seed; dates and the patient's name stay empty.
+    """
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = DX_FOR_PRESENTATION
+    meta.MediaStorageSOPInstanceUID = _uid(seed, picture, "instance", picture.number, picture.pixels.shape)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for part in (_patient_and_study(picture, seed), _anatomy(picture), _detector(picture), _pixels(picture)):
+        for keyword, value in part.items():
+            setattr(dataset, keyword, value)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+def _uid(seed: int, picture: Picture, *level: object) -> str:
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(entropy_srcs=["kerasortho phantom", str(seed), picture.patient.name, *map(str, level)]))
+
+
+def _patient_and_study(picture: Picture, seed: int) -> dict[str, Any]:
+    patient = picture.patient
+    return {
+        "PatientName": "", "PatientID": patient.name, "PatientBirthDate": "", "PatientSex": "", "PatientAge": f"{patient.age:03d}Y",
+        "StudyInstanceUID": _uid(seed, picture, "study"), "StudyDate": "", "StudyTime": "", "StudyID": "1", "AccessionNumber": "",
+        "ReferringPhysicianName": "", "SeriesInstanceUID": _uid(seed, picture, "series"), "SeriesNumber": 1, "Modality": "DX",
+        "PresentationIntentType": "FOR PRESENTATION", "Manufacturer": "kerasortho", "ManufacturerModelName": "phantom",
+        "ImageComments": "Synthetic phantom: no patient was imaged.",
+    }
+
+
+def _anatomy(picture: Picture) -> dict[str, Any]:
+    value, meaning = ANATOMY_CODES[picture.patient.region]
+    region = _code(value, "SCT", meaning)
+    rows = {"PA": ["R", "F"], "AP": ["L", "F"]}.get(picture.position, ["A", "F"])
+    return {
+        "BodyPartExamined": REGIONS[picture.patient.region][1], "AnatomicRegionSequence": [region], "ImageLaterality": picture.patient.side,
+        "ViewPosition": picture.position, "ViewCodeSequence": [_view_code(picture)], "PatientOrientation": rows,
+        "AcquisitionContextSequence": [],
+    }
+
+
+def _view_code(picture: Picture) -> Dataset:
+    """Return the view's code from DICOM's CID 4010 "DX View", written in SNOMED CT."""
+    if picture.view == "lateral":
+        return _code("399067008", "SCT", "lateral projection")
+    if picture.view == "oblique":
+        return _code("399182000", "SCT", "oblique projection")
+    if picture.position == "PA":
+        return _code("272479007", "SCT", "postero-anterior")
+    return _code("399348003", "SCT", "antero-posterior")
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
+
+
+def _detector(picture: Picture) -> dict[str, Any]:
+    spacing = f"{picture.spacing:.6g}"
+    return {
+        "InstanceNumber": picture.number, "ImageType": ["DERIVED", "PRIMARY"], "ContentDate": "", "ContentTime": "",
+        "DerivationDescription": "computed from a geometric model", "DetectorType": "DIRECT", "ImagerPixelSpacing": [spacing, spacing],
+        "BurnedInAnnotation": "NO", "LossyImageCompression": "00",
+    }
+
+
+def _pixels(picture: Picture) -> dict[str, Any]:
+    values = quantised(picture.pixels, BITS_STORED)
+    full = 2**BITS_STORED
+    if picture.inverted:
+        values = np.uint16(full - 1) - values
+    return {
+        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME1" if picture.inverted else "MONOCHROME2",
+        "Rows": values.shape[0], "Columns": values.shape[1], "BitsAllocated": 16, "BitsStored": BITS_STORED, "HighBit": BITS_STORED - 1,
+        "PixelRepresentation": 0, "PixelIntensityRelationship": "LOG", "PixelIntensityRelationshipSign": 1 if picture.inverted else -1,
+        "RescaleIntercept": "0", "RescaleSlope": "1", "RescaleType": "US",
+        "PresentationLUTShape": "INVERSE" if picture.inverted else "IDENTITY",
+        "WindowCenter": str(full // 2), "WindowWidth": str(full), "PixelData": values.astype("<u2").tobytes(),
+    }

@@ -1,0 +1,81 @@
+"""The tf.data pipeline: an order of sample numbers becomes batches of augmented tensors.
+
+Only numbers are shuffled, never pixels, so memory does not grow with the data. What epoch e sees depends on the seed
+and on e alone, and augmentation is stateless, so that a run can be resumed in the middle of an epoch and repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kerasortho.config import Config
+from kerasortho.data.augmentation import augment
+from kerasortho.data.augmentation_spec import Augmentation
+from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
+from kerasortho.training.border_weights import border_weight_map
+
+
+def epoch_order(store: SampleStore, config: Config, epoch: int, foreground: np.ndarray | None = None) -> np.ndarray:
+    """Return the order (N,) int64 in which ``epoch`` visits the samples.
+
+    With ``training.foreground_fraction`` f and ``foreground`` (N,) bool, all samples with foreground are visited once,
+    and so many drawn without foreground that the former make the share f.
+    """
+    random = np.random.default_rng([config.training.seed, epoch])
+    order = random.permutation(len(store))
+    fraction = config.training.foreground_fraction
+    if fraction is None or foreground is None:
+        return order
+    positive, negative = order[foreground[order]], order[~foreground[order]]
+    wanted = round(len(positive) * (1 - fraction) / fraction)
+    return random.permutation(np.concatenate([positive, negative[:wanted]]))
+
+
+def training_batches(store: SampleStore, config: Config, epoch: int, order: Sequence[int]) -> tf.data.Dataset:
+    """Return the batches of ``epoch`` for the sample numbers ``order``, augmented; see `_batches` for shapes."""
+    seeds = np.stack([np.asarray(order), np.full(len(order), epoch * 1_000_003 + config.training.seed)], axis=1)
+    return _batches(store, config, np.asarray(order), seeds.astype(np.int32), config.augmentation)
+
+
+def evaluation_batches(store: SampleStore, config: Config) -> tf.data.Dataset:
+    """Return all samples in their order, not augmented; see `_batches` for shapes."""
+    return _batches(store, config, np.arange(len(store)), np.zeros((len(store), 2), np.int32), Augmentation())
+
+
+def _batches(
+    store: SampleStore, config: Config, order: np.ndarray, seeds: np.ndarray, augmentation: Augmentation
+) -> tf.data.Dataset:
+    """Return batches (image, target).
+
+    image (B, h, w, 1) float32 in [0, 1]. Segmentation target (B, h, w, 2) float32: mask {0, 1} and weight w_n >= 0;
+    classification target (B, C) float32 one-hot.
+    """
+    segmentation, size = config.task == "segmentation", store.spec.size
+    border, sigma = config.training.border_weight, config.training.border_sigma
+    labels = np.array([s.label for s in store.samples], np.int32)
+
+    def load(index: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        image, target = store[int(index)]
+        weight = border_weight_map(target & FOREGROUND, w0=border, sigma=sigma) if border else np.ones((1, 1), np.float32)
+        return image, target, weight
+
+    def one(index: tf.Tensor, seed: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, target, weight = tf.numpy_function(load, [index], [tf.uint16, tf.uint8, tf.float32], stateful=False)
+        image = tf.cast(tf.ensure_shape(image, size), tf.float32)[..., None] / 65535.0
+        target = tf.ensure_shape(target, size)[..., None]
+        content = _bit(target, CONTENT)
+        if not segmentation:
+            return augment(image, None, seed, augmentation, content)[0], tf.one_hot(label, store.classes)
+        weight = tf.ensure_shape(weight, size if border else (1, 1))[..., None] * _bit(target, COUNTED)
+        return augment(image, tf.concat([_bit(target, FOREGROUND), weight], axis=-1), seed, augmentation, content)
+
+    dataset = tf.data.Dataset.from_tensor_slices((order.astype(np.int64), seeds, labels[order]))
+    dataset = dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.batch(config.training.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _bit(target: tf.Tensor, bit: int) -> tf.Tensor:
+    return tf.cast(tf.bitwise.bitwise_and(target, tf.constant(bit, tf.uint8)) > 0, tf.float32)

@@ -1,0 +1,217 @@
+"""Prepared samples: every image read and preprocessed once, then served by index to every epoch.
+
+A sample is stored as 16-bit pixels and 8-bit targets at the model's input size. Where they are kept is chosen by an
+estimate made before the first image is read: in memory, in memory-mapped files on disk (kept for the next run), or
+nowhere (each epoch reads the images again). Memory stays flat in the number of images in the last two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from kerasortho.data.samples import Sample
+from kerasortho.errors import KerasOrthoError
+from kerasortho.files import explain_os_error, write_json
+from kerasortho.machine import available_memory, processor_count
+from kerasortho.progress import Progress
+from kerasortho.radiograph.preprocessing import Preprocessing, content_mask, preprocess, preprocess_mask
+from kerasortho.radiograph.reading import read_mask, read_radiograph
+
+# Bits of a stored target: the mask; whether loss and scores count the pixel; whether it is image, not padding.
+FOREGROUND, COUNTED, CONTENT = 1, 2, 4
+MEMORY_SHARE = 0.3  # of the memory available now that prepared images may take
+VERSION = 1  # raised when prepared files of before must not be used any more
+
+Place = Literal["memory", "disk", "none"]
+
+
+class SampleStore:
+    """The prepared samples of one split; ``store[i]`` is sample i as the model meets it, before augmentation."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        spec: Preprocessing,
+        *,
+        place: Place = "memory",
+        folder: Path | None = None,
+        classes: int = 1,
+        workers: int = 0,
+        label: str = "preparing images",
+    ) -> None:
+        """Prepare ``samples`` (all of them now, or none when ``place`` is "none").
+
+        Raises KerasOrthoError naming the first file that cannot be read, or whose mask does not fit.
+        """
+        self.samples = list(samples)
+        self.spec = spec
+        self.classes = classes
+        self._images: np.ndarray | None = None
+        self._targets: np.ndarray | None = None
+        if place == "memory":
+            shape = (len(self), *spec.size)
+            self._images = np.empty(shape, np.uint16)
+            self._targets = np.empty(shape, np.uint8)
+            self._fill(workers, label)
+        elif place == "disk":
+            assert folder is not None
+            self._map(folder / self.key(), workers, label)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample ``index``: image (h, w) uint16, target (h, w) uint8 of FOREGROUND, COUNTED and CONTENT bits."""
+        if self._images is None or self._targets is None:
+            return prepare(self.samples[index], self.spec)
+        return self._images[index], self._targets[index]
+
+    def key(self) -> str:
+        """Return a name for the prepared files that changes with any source file, the specification or the version."""
+        digest = hashlib.sha256(json.dumps([VERSION, self.spec.to_dict()]).encode())
+        for sample in self.samples:
+            for file in (sample.image, sample.mask, sample.ignore):
+                digest.update(_fingerprint(file).encode())
+        return digest.hexdigest()[:32]
+
+    def foreground_share(self) -> float:
+        """Return the share of foreground among the counted pixels, from all samples (reads them if none are stored)."""
+        foreground = counted = 0
+        for index in range(len(self)):
+            target = self[index][1]
+            counted += int(np.count_nonzero(target & COUNTED))
+            foreground += int(np.count_nonzero((target & (FOREGROUND | COUNTED)) == FOREGROUND | COUNTED))
+        return foreground / max(counted, 1)
+
+    def has_foreground(self) -> np.ndarray:
+        """Return (N,) bool: which samples have any foreground."""
+        return np.array([bool((self[i][1] & FOREGROUND).any()) for i in range(len(self))])
+
+    def _fill(self, workers: int, label: str) -> None:
+        images, targets = self._images, self._targets
+        assert images is not None and targets is not None
+
+        def one(index: int) -> None:
+            images[index], targets[index] = prepare(self.samples[index], self.spec)
+
+        with ThreadPoolExecutor(workers or processor_count()) as pool, Progress(len(self), label) as progress:
+            for future in [pool.submit(one, i) for i in range(len(self))]:
+                try:
+                    future.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+                progress.advance(1)
+
+    def _map(self, folder: Path, workers: int, label: str) -> None:
+        """Use the prepared files in ``folder``, or write them: in a folder of another name first, renamed when whole."""
+        if not (folder / "complete.json").is_file():
+            temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+            try:
+                temporary.mkdir(parents=True)
+                self._open(temporary, "w+")
+                self._fill(workers, label)
+                self._flush()
+                write_json(temporary / "complete.json", {"images": len(self), "size": list(self.spec.size)})
+                try:
+                    os.rename(temporary, folder)
+                except OSError:  # another run was first: its files are the same
+                    if not (folder / "complete.json").is_file():
+                        raise
+            except OSError as error:
+                raise explain_os_error(error, folder) from error
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        self._open(folder, "r")
+
+    def _open(self, folder: Path, mode: Literal["r", "w+"]) -> None:
+        shape = (len(self), *self.spec.size)
+        self._images = np.memmap(folder / "images.u16", np.uint16, mode, shape=shape)
+        self._targets = np.memmap(folder / "targets.u8", np.uint8, mode, shape=shape)
+
+    def _flush(self) -> None:
+        for array in (self._images, self._targets):
+            if isinstance(array, np.memmap):
+                array.flush()
+
+
+def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Read and preprocess one sample: image (h, w) uint16, target (h, w) uint8 of FOREGROUND, COUNTED and CONTENT bits.
+
+    Padding and doubtful pixels are not counted. Raises KerasOrthoError naming the file at fault.
+    """
+    radiograph = read_radiograph(sample.image)
+    image, box = preprocess(radiograph.pixels, spec)
+    pixels = np.round(image * 65535).astype(np.uint16)
+    content = content_mask(box)
+    target = np.uint8(CONTENT | COUNTED) * content
+    shape = radiograph.pixels.shape
+    if sample.mask is not None:
+        target |= np.uint8(FOREGROUND) * preprocess_mask(_fitting_mask(sample.mask, sample.image, shape), spec)
+    if sample.ignore is not None:
+        doubtful = preprocess_mask(_fitting_mask(sample.ignore, sample.image, shape), spec)
+        target[doubtful > 0] &= ~np.uint8(COUNTED)
+    return pixels, target
+
+
+def _fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    mask = read_mask(mask_file)
+    if mask.shape != shape:
+        raise KerasOrthoError(
+            f"The mask {mask_file} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), its image {image_file} is "
+            f"{shape[1]}x{shape[0]}. Export the mask at the image's own size; `kerasortho data check` finds all such."
+        )
+    return mask
+
+
+def choose_place(images: int, spec: Preprocessing, *, wanted: str, folder: Path) -> tuple[Place, int]:
+    """Return where prepared images go and how many bytes they take, by what memory and disk have left.
+
+    ``wanted`` is data.cache: "auto", or the user's choice. Raises KerasOrthoError if that choice cannot fit.
+    """
+    size = images * spec.size[0] * spec.size[1] * 3
+    memory, disk = available_memory(), _free_disk(folder)
+    if wanted == "memory" and size > memory:
+        raise KerasOrthoError(_does_not_fit("data.cache: memory", size, memory, "of memory available"))
+    if wanted == "disk" and size > disk:
+        raise KerasOrthoError(_does_not_fit("data.cache: disk", size, disk, f"free at {folder}"))
+    if wanted == "auto":
+        wanted = "memory" if size < MEMORY_SHARE * memory else "disk" if 2 * size < disk else "none"
+    return wanted, size  # type: ignore[return-value]
+
+
+def cache_folder(configured: str | None) -> Path:
+    """Return the folder of prepared images: data.cache_dir, $KERASORTHO_CACHE or ~/.cache/kerasortho."""
+    return Path(configured or os.environ.get("KERASORTHO_CACHE") or Path.home() / ".cache" / "kerasortho") / "prepared"
+
+
+def _does_not_fit(key: str, size: int, free: int, where: str) -> str:
+    return (
+        f"{key}: the prepared images need {size / 1e9:.1f} GB, but there are {free / 1e9:.1f} GB {where}. "
+        "Use data.cache: auto, or a smaller preprocessing.size."
+    )
+
+
+def _free_disk(folder: Path) -> int:
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _fingerprint(file: Path | None) -> str:
+    if file is None:
+        return "-"
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise KerasOrthoError(f"Cannot read {file}: {error.strerror}.") from None
+    return f"{file}|{status.st_size}|{status.st_mtime_ns};"

@@ -1,0 +1,137 @@
+"""Pictures of single images: where a segmentation was best and worst, what a classifier got wrong or was least sure of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasortho.evaluation.inference import Prediction, Predictor
+from kerasortho.evaluation.judging import Classified, Segmented, truth_of
+from kerasortho.evaluation.style import FAINT, GREEN, INK, ORANGE, SKY, VERMILION, figure, shortened
+from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
+from kerasortho.radiograph.reading import read_radiograph
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIDE = 480  # pixels of one picture: an image is shown whole, its contrast stretched as for a model
+COLUMNS = 4
+SHEET = 12  # pictures on a sheet of classified images
+CELL = 2.6  # inches
+TRUTH, PREDICTION, DOUBTFUL = SKY, ORANGE, FAINT
+_DISPLAY = Preprocessing(size=(SIDE, SIDE))
+_COVERAGE = Preprocessing(size=(SIDE, SIDE), intensity="none")
+
+
+def draw_segmentation_cases(judged: Segmented, predictor: Predictor, path: Path) -> None:
+    """Draw the worst, the median and the best images, and the worst false alarms, with true and predicted contours."""
+    rows = choose_cases(judged)
+    with figure(path, CELL * COLUMNS, (CELL + 0.5) * len(rows) + 0.5) as drawn:
+        for row, (title, chosen) in enumerate(rows):
+            predictions = predictor.predict([judged.samples[index].image for index in chosen])
+            for column, (index, prediction) in enumerate(zip(chosen, predictions, strict=True)):
+                assert isinstance(prediction, Prediction)  # it was readable a moment ago
+                axes = drawn.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
+                _draw_segmentation(axes, judged, index, prediction, predictor.threshold)
+                if column == 0:
+                    axes.set_ylabel(title, fontweight="bold")
+        _draw_legend(drawn, any(sample.ignore for sample in judged.samples))
+
+
+def choose_cases(judged: Segmented) -> list[tuple[str, list[int]]]:
+    """Return titled rows of at most four sample indices: worst, median and best Dice, and the largest false alarms."""
+    scores = judged.scores
+    order = sorted((i for i, s in enumerate(scores) if s.dice is not None), key=lambda i: scores[i].dice or 0.0)
+    alarms = [i for i, s in enumerate(scores) if s.counted and not s.truth and s.marked]
+    alarms.sort(key=lambda i: -scores[i].marked / scores[i].counted)
+    worst, rest = order[:COLUMNS], order[COLUMNS:]
+    best, rest = rest[-COLUMNS:], rest[:-COLUMNS]
+    first = max(0, (len(rest) - COLUMNS) // 2)
+    rows = [
+        ("worst", worst),
+        ("median", rest[first : first + COLUMNS]),
+        ("best", best),
+        ("false alarms", alarms[:COLUMNS]),
+    ]
+    rows = [(title, chosen) for title, chosen in rows if chosen]
+    return rows or [("nothing there, nothing marked", list(range(len(scores)))[:COLUMNS])]
+
+
+def draw_classification_cases(judged: Classified, path: Path) -> None:
+    """Draw the images whose true class got the least probability: the wrong ones first, then the least sure ones."""
+    certainty = judged.probabilities[np.arange(len(judged.samples)), judged.truth]
+    chosen = np.argsort(certainty, kind="stable")[:SHEET]
+    rows = -(-len(chosen) // COLUMNS)
+    wrong = int((judged.probabilities.argmax(axis=1) != judged.truth).sum())
+    with figure(path, CELL * COLUMNS, (CELL + 0.75) * rows + 0.4) as drawn:
+        heading = f"Least probable true class; {wrong} of {len(judged.samples)} images wrong (red frame)"
+        drawn.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11)
+        for place, index in enumerate(chosen):
+            axes = drawn.add_subplot(rows, COLUMNS, place + 1)
+            _draw_classification(axes, judged, int(index))
+
+
+def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:
+    sample, probabilities = judged.samples[index], judged.probabilities[index]
+    called = int(probabilities.argmax())
+    truth, answer = judged.classes[sample.label], judged.classes[called]
+    right = called == sample.label
+    _show(axes, read_radiograph(sample.image).pixels, GREEN if right else VERMILION)
+    axes.set_title(f"true: {shortened(truth, 24)}\n{shortened(answer, 20)} {_percent(probabilities[called])}", fontsize=9,
+                   fontweight="normal", color=INK if right else VERMILION)  # fmt: skip
+    axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
+
+
+def _draw_segmentation(axes: Axes, judged: Segmented, index: int, prediction: Prediction, threshold: float) -> None:
+    sample, score = judged.samples[index], judged.scores[index]
+    assert prediction.radiograph is not None
+    _show(axes, prediction.radiograph.pixels, FAINT)
+    truth, ignore = truth_of(sample, prediction.shape)
+    for mask, colour, style in [
+        (ignore, DOUBTFUL, "dotted"),
+        (truth, TRUTH, "solid"),
+        (prediction.mask(threshold), PREDICTION, "solid"),
+    ]:
+        _contour(axes, mask, colour, style)
+    marked = score.marked / score.counted if score.counted else 0.0
+    caption = f"Dice {score.dice:.3f}" if score.dice is not None else f"marked {_percent(marked)}"
+    axes.set_title(caption, fontsize=9, fontweight="normal")
+    axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
+
+
+def _contour(axes: Axes, mask: np.ndarray | None, colour: str, style: str) -> None:
+    """Outline ``mask`` (H, W); a region too small to fill half a pixel of the picture keeps an outline."""
+    if mask is None or not mask.any():
+        return
+    coverage, _ = preprocess(mask.astype(np.float32), _COVERAGE)
+    level = min(0.5, float(coverage.max()) / 2)
+    axes.contour(coverage, levels=[level], colors=[colour], linewidths=1.1, linestyles=[style])
+
+
+def _show(axes: Axes, pixels: np.ndarray, frame: str) -> None:
+    picture, _ = preprocess(pixels, _DISPLAY)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=frame, linewidth=1 if frame == FAINT else 2)
+
+
+def _draw_legend(drawn: Figure, doubtful: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    entries = [("truth", TRUTH, "solid"), ("prediction", PREDICTION, "solid")]
+    if doubtful:
+        entries.append(("not counted", DOUBTFUL, "dotted"))
+    lines = [
+        Line2D([], [], color=colour, linestyle=style, linewidth=2.5, label=label) for label, colour, style in entries
+    ]
+    drawn.legend(handles=lines, loc="outside upper left", ncols=len(lines))
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, without rounding anything to 0 % or 100 % that is not."""
+    if 0 < share < 0.001:
+        return "< 0.1%"
+    return "> 99.9%" if 0.999 < share < 1 else f"{share:.1%}"

@@ -1,0 +1,41 @@
+"""Images of another hospital, judged with a run's classes: any manifest, whether or not it has a split."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+
+from kerasortho.data.manifest import read_manifest
+from kerasortho.data.samples import Sample, SampleSet, _sample, _usable
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.training.run import RunDirectory
+
+
+def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -> SampleSet:
+    """Return the samples of another manifest for the task and the classes of ``run``.
+
+    Rows are left out, and counted, by the run's own rules; but the manifest needs no split (its images are then all in
+    split "test"), and conditions of ``data.where`` hold only for the columns that it has.
+    Raises KerasOrthoError where the column with the truth is missing.
+    """
+    config, manifest = run.config, read_manifest(manifest_path)
+    truth = config.data.label if config.task == "classification" else config.data.mask
+    if truth not in manifest.columns:
+        raise KerasOrthoError(
+            f'{manifest.path}: there is no column "{truth}", which holds the truth for {run.path}.'
+            f"{did_you_mean(truth, manifest.columns)} Columns: {', '.join(manifest.columns)}."
+        )
+    if "split" not in manifest.columns:
+        manifest = manifest.with_column("split", ["test"] * len(manifest.rows))
+    where = {column: values for column, values in config.data.where.items() if column in manifest.columns}
+    data = replace(config.data, where=where, fold=None)
+    left_out: Counter[str] = Counter()
+    samples: list[Sample] = []
+    for row in manifest.rows:
+        split = _usable(row, data, 1, config.task, left_out)
+        if split and config.task == "classification" and row[data.label] not in run.classes:
+            left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
+        elif split:
+            samples.append(_sample(manifest, row, split, data, config.task, run.classes))
+    return SampleSet(manifest, run.classes, tuple(samples), dict(left_out))

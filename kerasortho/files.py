@@ -1,0 +1,77 @@
+"""Writing files so that nothing is ever half there: a temporary name first, then a rename."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kerasortho.errors import KerasOrthoError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path`` that takes its name when the block ends without an error.
+
+    The ending of ``path`` is kept, because several writers choose their format by it.
+    Raises KerasOrthoError where the folder cannot be written or the disk is full; the old file then stays as it was.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _give_usual_permissions(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _give_usual_permissions(path: Path) -> None:
+    """Undo mkstemp's 0600: results are for colleagues too, as far as the umask allows."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(path, 0o666 & ~umask)
+
+
+def explain_os_error(error: OSError, path: Path) -> KerasOrthoError:
+    """Put a failed write into words: what was to be written, why it failed, what to do."""
+    if error.errno == errno.ENOSPC:
+        return KerasOrthoError(f"No space left on the disk while writing {path}. Free some space, or choose another disk.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return KerasOrthoError(f"No permission to write {path}. Choose another folder or change its permissions.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return KerasOrthoError(f"Cannot write {path}: a part of that path is a file, not a folder. Choose another path.")
+    return KerasOrthoError(f"Could not write {path}: {error.strerror or error}.")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` (UTF-8) atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically. NaN and infinity are refused: JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes as hexadecimal text."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""A U-Net whose encoder is a pretrained backbone: few labelled radiographs go further with borrowed features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from kerasortho.errors import KerasOrthoError
+from kerasortho.models.backbones import build_backbone, get_backbone, scale_grey_input
+from kerasortho.models.segmentation_head import (
+    UPSAMPLINGS,
+    check_divisible,
+    check_option,
+    conv_pair,
+    probability_output,
+    segmentation_input,
+    upsample,
+)
+
+STRIDES = (8, 16, 32)
+
+
+def build_encoder_unet(
+    backbone: str,
+    *,
+    input_size: tuple[int, int],
+    weights: str | None = "imagenet",
+    encoder_stride: int = 32,
+    decoder_filters: Sequence[int] = (256, 128, 64, 32, 16),
+    freeze_encoder: bool = False,
+    freeze_batchnorm: bool | None = None,
+    upsampling: str = "bilinear",
+    dropout: float = 0.0,
+    activation: str = "sigmoid",
+    prior: float | None = None,
+) -> keras.Model:
+    """Return a U-Net on a ``keras.applications`` encoder.
+
+    Layers: "image" -> "grey_to_channels" -> "input_scaling" -> "backbone" (nested, one output a scale) ->
+    ``decoder_i_*`` (level ``i`` has stride ``2**i``) -> "logits" -> "probability". The encoder offers skips at strides
+    2 and coarser; at full resolution the image itself is the skip.
+
+    Args:
+        backbone: key of `kerasortho.models.backbones.BACKBONES`, such as "resnet50" or "mobilenetv2".
+        input_size: height and width in pixels, multiples of ``encoder_stride``.
+        weights: "imagenet", the path of a weights file of the base without top, or None for random values.
+        encoder_stride: how far the encoder is used: 32 is all of it, 16 leaves out its last and heaviest stage, 8 two.
+        decoder_filters: filters of the decoder's levels, the coarsest first; as many as halvings (surplus is cut off
+            from the front).
+        freeze_encoder: whether no layer of the encoder is trained.
+        freeze_batchnorm: whether the encoder's BatchNorm keeps its statistics, scales and offsets, which small batches
+            would spoil. None: yes with pretrained weights, no with random ones.
+        upsampling: "transposed" or "bilinear".
+        dropout: fraction of the coarsest features dropped in training, in [0, 1).
+        activation: "sigmoid", or "softmax" over two channels (background, foreground).
+        prior: expected share of foreground pixels, to set the output's bias; None leaves it at one half.
+
+    Returns:
+        A model from "image" ``(B, H, W, 1)`` float32 in [0, 1] to "probability" ``(B, H, W, 1)`` float32, or
+        ``(B, H, W, 2)`` with softmax.
+
+    Raises:
+        KerasOrthoError: for an unknown or unusable argument, or weights that cannot be loaded.
+    """
+    check_option("upsampling", upsampling, UPSAMPLINGS)
+    filters = _level_filters(decoder_filters, encoder_stride)
+    check_divisible(input_size, encoder_stride)
+    if not 0 <= dropout < 1:
+        raise KerasOrthoError(f'"dropout" must be from 0 to below 1. Received: {dropout!r}.')
+
+    image = segmentation_input(input_size)
+    skip_layers = get_backbone(backbone).skips[: len(filters)]
+    encoder = build_backbone(backbone, input_size, weights=weights, outputs=skip_layers)
+    if freeze_batchnorm is None:
+        freeze_batchnorm = weights is not None
+    _set_trained_layers(encoder, not freeze_encoder, freeze_batchnorm)
+    *skips, x = encoder(scale_grey_input(image, backbone), training=False if freeze_batchnorm else None)
+    if dropout:
+        x = layers.Dropout(dropout, name="bottom_dropout")(x)
+    x = _decode(x, [image, *skips], filters, upsampling)
+    return keras.Model(image, probability_output(x, activation, prior), name=f"unet_{backbone}")
+
+
+def _level_filters(decoder_filters: Sequence[int], encoder_stride: int) -> list[int]:
+    """Return the decoder's filters for as many levels as the encoder halves, the coarsest first."""
+    if encoder_stride not in STRIDES:
+        raise KerasOrthoError(f'"encoder_stride" must be 8, 16 or 32. Received: {encoder_stride!r}.')
+    levels = encoder_stride.bit_length() - 1
+    filters = [int(f) for f in decoder_filters]
+    if len(filters) < levels or min(filters) < 1:
+        raise KerasOrthoError(
+            f'"decoder_filters" needs {levels} widths of at least 1, the coarsest level\'s first, for encoder_stride '
+            f"{encoder_stride}. Received: {list(decoder_filters)}."
+        )
+    return filters[-levels:]
+
+
+def _set_trained_layers(encoder: keras.Model, trained: bool, freeze_batchnorm: bool) -> None:
+    encoder.trainable = trained  # reaches every layer inside; BatchNorm is an exception to be made after it
+    if trained and freeze_batchnorm:
+        for layer in encoder.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.trainable = False
+
+
+def _decode(x: Any, skips: list[Any], filters: list[int], upsampling: str) -> Any:
+    """Return features at full resolution; ``skips`` runs from stride 1 to the finest but one before ``x``."""
+    for step, width in enumerate(filters):
+        level = len(filters) - 1 - step
+        x = upsample(x, width, upsampling, f"decoder_{level}")
+        x = layers.Concatenate(name=f"decoder_{level}_skip")([skips[level], x])
+        x = conv_pair(x, width, f"decoder_{level}")
+    return x

@@ -1,0 +1,96 @@
+"""Which layers are trained: the frozen base, and the part of it that a second phase sets free."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import keras
+
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.models.backbones import BACKBONE
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Numbers of scalar parameters; frozen ones include BatchNorm's moving statistics."""
+
+    trained: int
+    frozen: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.trained + self.frozen
+
+
+def get_base(model: keras.Model) -> keras.Model | None:
+    """Return the nested backbone of ``model``, or None where it has none (a plain U-Net)."""
+    return next((layer for layer in model.layers if layer.name == BACKBONE), None)
+
+
+def unfreeze(model: keras.Model, from_layer: str | None) -> int:
+    """Train the backbone of ``model`` from ``from_layer`` on and freeze the part before it.
+
+    BatchNorm layers stay frozen in both senses: their scales and offsets are not trained, and their statistics do not
+    move. Compile the model afterwards: an optimizer keeps the variables it was built with.
+
+    Args:
+        model: a model of the registry that has a backbone.
+        from_layer: every layer from the first whose name starts so is trained, such as "conv5_block1" or "block_13";
+            "all" for the whole base, None to freeze all of it.
+
+    Returns:
+        The number of weight tensors of the backbone that are then trained.
+
+    Raises:
+        KerasOrthoError: if the model has no backbone, or no layer of it is so named (with a did-you-mean).
+    """
+    base = get_base(model)
+    if base is None:
+        if from_layer is None:
+            return 0
+        raise KerasOrthoError(f'The model "{model.name}" has no pretrained backbone: there is nothing to unfreeze.')
+    first = _first_index(base, from_layer)
+    base.trainable = from_layer is not None  # sets every layer inside as well: their own flags come after
+    for index, layer in enumerate(base.layers):
+        layer.trainable = index >= first and not isinstance(layer, keras.layers.BatchNormalization)
+    return len(base.trainable_variables)
+
+
+def _first_index(base: keras.Model, from_layer: str | None) -> int:
+    if from_layer is None:
+        return len(base.layers)
+    if from_layer == "all":
+        return 0
+    for index, layer in enumerate(base.layers):
+        if layer.name.startswith(from_layer):
+            return index
+    blocks = block_names(base)
+    raise KerasOrthoError(
+        f'No backbone layer\'s name starts with "{from_layer}".{did_you_mean(from_layer, [*blocks, "all"])} '
+        f'Blocks: {", ".join(blocks)}; or "all".'
+    )
+
+
+def block_names(base: keras.Model) -> list[str]:
+    """Return the prefixes that name the blocks of a backbone, in order: names up to their block's number."""
+    names = dict.fromkeys(_block_of(layer.name) for layer in base.layers if layer.weights)
+    return list(names)
+
+
+def _block_of(layer_name: str) -> str:
+    parts = layer_name.split("_")
+    if parts[0] == "block" and len(parts) > 1:  # MobileNetV2: block_13_expand
+        return "_".join(parts[:2])
+    if len(parts) > 1 and parts[1].startswith("block"):  # ResNet, DenseNet: conv5_block1_1_conv
+        return "_".join(parts[:2])
+    if layer_name.startswith(("Conv_1", "expanded_conv")):  # MobileNetV2's last and first
+        return layer_name[:6] if layer_name.startswith("Conv_1") else "expanded_conv"
+    return parts[0]
+
+
+def count_parameters(model: keras.Model) -> ParameterCount:
+    """Return how many parameters of ``model`` are trained and how many are frozen."""
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_weights)
+    return ParameterCount(trained, model.count_params() - trained)

@@ -1,0 +1,144 @@
+"""One door for every file: what a file is, is told by its content, never by its ending."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from kerasortho.errors import KerasOrthoError
+from kerasortho.radiograph.radiograph import Radiograph
+from kerasortho.radiograph.raster import decode_raster
+from kerasortho.radiograph.raster_header import raster_format
+
+DEFAULT_MAX_PIXELS = 178_956_970 // 2  # a 35 x 43 cm plate at 50 um has 60 million
+MAX_SIDE = 65_535
+MAX_FILE_BYTES = 1 << 30
+RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ""})  # DICOM files often have no ending
+IMAGE_SUFFIXES = RASTER_SUFFIXES | DICOM_SUFFIXES
+
+_OTHER_KINDS = (
+    (0, b"GIF8", "a GIF image"),
+    (8, b"WEBP", "a WebP image"),
+    (4, b"ftyp", "a HEIC, AVIF or video file"),
+    (0, b"\x00\x00\x00\x0cjP", "a bare JPEG 2000 file"),
+    (0, b"\xff\x4f\xff\x51", "a bare JPEG 2000 file"),
+    (0, b"II+\x00", "a BigTIFF file"),
+    (0, b"MM\x00+", "a BigTIFF file"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x1f\x8b", "a gzip file (NIfTI, perhaps)"),
+    (344, b"n+1\x00", "a NIfTI volume"),
+    (0, b"NRRD", "an NRRD volume"),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (0, b"<", "a web page or XML text"),
+)
+
+
+def read_radiograph(
+    path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False
+) -> Radiograph:
+    """Read one radiograph: DICOM, PNG, JPEG, TIFF or BMP, recognised by content.
+
+    max_pixels: limit on rows x columns, checked before anything is decoded.
+    allow_truncated: read what is there of an incomplete raster file; a warning is then among the tags.
+
+    Returns a Radiograph with ``pixels`` (H, W) float32 in [0, 1], bone bright. Raises KerasOrthoError, its subclass
+    TruncatedImageError for incomplete files; the message begins with the path.
+    """
+    data = _read_bytes(path)
+    return decode_radiograph(data, name=str(path), max_pixels=max_pixels, allow_truncated=allow_truncated)
+
+
+def decode_radiograph(
+    data: bytes, *, name: str = "image", max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False
+) -> Radiograph:
+    """Read one radiograph from the bytes of a file; ``name`` stands for it in messages. See ``read_radiograph``."""
+    try:
+        if raster_format(data) and data[128:132] != b"DICM":
+            return _decode_raster_radiograph(data, max_pixels, allow_truncated)
+        if is_dicom(data):
+            from kerasortho.radiograph.dicom import decode_dicom
+
+            return decode_dicom(data, max_pixels=max_pixels, max_side=MAX_SIDE)
+        _refuse_other_kind(data)
+    except KerasOrthoError as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def read_mask(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+    """Read a mask: (H, W) uint8 of {0, 1}, from a file of {0, 1} or {0, white} values (1, 8 or 16 bits).
+
+    Raises KerasOrthoError where the file holds other values, names them, and says what to do.
+    """
+    values = read_mask_values(path, max_pixels=max_pixels)
+    present = np.unique(values)
+    white = {1, 255, int(np.iinfo(values.dtype).max)}
+    if present.size > 2 or (present.size == 2 and present[0] != 0) or int(present[-1]) not in white | {0}:
+        shown = ", ".join(str(value) for value in present[:8]) + (", ..." if present.size > 8 else "")
+        advice = " JPEG blurs masks: save them as PNG." if raster_format(_read_bytes(path)) == "JPEG" else ""
+        raise KerasOrthoError(
+            f"{path}: a mask holds two values, 0 and 1 or 0 and 255; this file holds {present.size}: {shown}.{advice} "
+            "Write the wanted structure as 255 and the rest as 0."
+        )
+    return (values != 0).astype(np.uint8)
+
+
+def read_mask_values(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+    """Read a mask file as stored: (H, W) uint8 or uint16, any values. Raises KerasOrthoError as ``read_radiograph``."""
+    data = _read_bytes(path)
+    try:
+        if raster_format(data):
+            return decode_raster(data, max_pixels=max_pixels, max_side=MAX_SIDE).values
+        if is_dicom(data):
+            raise KerasOrthoError("Masks are read from PNG, TIFF or BMP files; export this DICOM object as PNG first.")
+        _refuse_other_kind(data)
+    except KerasOrthoError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def is_dicom(data: bytes) -> bool:
+    """Tell whether bytes are a DICOM file: with its preamble, or without, beginning in group 0002 or 0008."""
+    if data[128:132] == b"DICM":
+        return True
+    return data[:2] in (b"\x02\x00", b"\x08\x00") and data[3:4] == b"\x00" and len(data) > 132
+
+
+def _decode_raster_radiograph(data: bytes, max_pixels: int, allow_truncated: bool) -> Radiograph:
+    raster = decode_raster(data, max_pixels=max_pixels, max_side=MAX_SIDE, allow_truncated=allow_truncated)
+    white = np.iinfo(raster.values.dtype).max
+    tags = {
+        "format": raster.header.format,
+        "bits": int(white).bit_length(),
+        "exif_orientation": raster.header.orientation,
+        "warnings": raster.warnings,
+    }
+    return Radiograph(raster.values.astype(np.float32) / np.float32(white), tags=tags)
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    file = Path(path)
+    try:
+        size = file.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise KerasOrthoError(f"{path}: the file has {size / 1e9:.1f} GB, too large for a single radiograph.")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise KerasOrthoError(f"{path}: there is no such file. Check the path.") from None
+    except IsADirectoryError:
+        raise KerasOrthoError(f"{path}: this is a folder, not an image file. Name the files in it.") from None
+    except OSError as error:
+        raise KerasOrthoError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
+
+
+def _refuse_other_kind(data: bytes) -> NoReturn:
+    if not data:
+        raise KerasOrthoError("The file is empty. Get it again.")
+    if not any(data):
+        raise KerasOrthoError("The file holds only zeros: it was never written completely. Get it again.")
+    kind = next((name for offset, magic, name in _OTHER_KINDS if data[offset : offset + len(magic)] == magic), None)
+    what = f"This is {kind}" if kind else "The content is of no known image format"
+    raise KerasOrthoError(f"{what}. kerasortho reads DICOM, PNG, JPEG, TIFF and BMP: convert the file to one of these.")

@@ -1,0 +1,188 @@
+"""The training loop: phases of epochs of batches, saved so that it can stop anywhere and go on exactly there."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasortho.config import Config
+from kerasortho.data.pipeline import epoch_order, evaluation_batches, training_batches
+from kerasortho.data.store import SampleStore
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.models import unfreeze
+from kerasortho.progress import Progress, format_duration
+from kerasortho.training.logs import TensorBoardLog
+from kerasortho.training.objective import compile_model
+from kerasortho.training.run import RunDirectory
+from kerasortho.training.state import Progression, load_state, load_weights, save_state, save_weights
+
+
+class Interrupted(KerasOrthoError):
+    """Training was asked to stop, and has saved where it was."""
+
+
+class Trainer:
+    """Trains ``model`` in ``run``, from ``progression`` to the end of the last phase."""
+
+    def __init__(
+        self, run: RunDirectory, model: keras.Model, train: SampleStore, val: SampleStore, progression: Progression
+    ) -> None:
+        self.run = run
+        self.config: Config = run.config
+        self.model = model
+        self.train_store, self.val_store = train, val
+        self.progression = progression
+        self.last, self.best = run.checkpoints / "last.npz", run.checkpoints / "best.npz"
+        self.foreground = train.has_foreground() if self.config.training.foreground_fraction else None
+        self.steps = -(-len(self._order(0)) // self.config.training.batch_size)
+        self.validation = evaluation_batches(val, self.config)
+        self.log = TensorBoardLog(run.path / "logs")
+        self.stop_asked = False
+
+    def train(self) -> None:
+        """Run all phases. Raises Interrupted after SIGINT or SIGTERM, KerasOrthoError where the loss is no number."""
+        at = self.progression
+        resuming = self.last.is_file()
+        with self._signals():
+            while at.phase < len(self.config.training.phases):
+                self._start_phase(resuming)
+                resuming = False
+                while not self._phase_ended():
+                    self._epoch()
+                at.phase, at.phase_epoch, at.waited = at.phase + 1, 0, 0
+                self._save()
+        load_weights(self.best, self.model)
+
+    def _start_phase(self, resuming: bool) -> None:
+        """Freeze and compile for the phase; weights come from the checkpoint, or from the best of the phase before."""
+        at, phases = self.progression, self.config.training.phases
+        if not resuming and at.phase > 0:
+            load_weights(self.best, self.model)
+        phase = phases[at.phase]
+        unfreeze(self.model, phase.unfreeze_from)
+        compile_model(self.model, self.config, phase, self.steps, self.train_store)
+        image, target = next(iter(self.validation.take(1)))
+        metrics = self.model.test_on_batch(image, target, return_dict=True)  # builds the metrics' variables, too
+        self.model.reset_metrics()
+        self._require_monitor([*metrics, *(f"val_{name}" for name in metrics)])
+        if resuming:
+            load_state(self.last, self.model)
+        elif at.phase > 0:
+            _say(f"phase {at.phase + 1} of {len(phases)}, from the weights of epoch {at.best_epoch}")
+
+    def _phase_ended(self) -> bool:
+        at, training = self.progression, self.config.training
+        patience = training.patience
+        if patience is not None and at.waited >= patience:
+            _say(f"no better {training.monitor} for {at.waited} epochs: this phase ends early")
+            return True
+        return at.phase_epoch >= training.phases[at.phase].epochs
+
+    def _epoch(self) -> None:
+        at = self.progression
+        start = time.monotonic() - at.epoch_seconds
+        logs = self._batches(start)
+        metrics = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        self.model.reset_metrics()
+        row = {"epoch": float(at.epoch + 1), "phase": float(at.phase + 1), "learning_rate": self._learning_rate()}
+        row |= {name: float(value) for name, value in logs.items()}
+        row |= {f"val_{name}": float(value) for name, value in metrics.items()}
+        at.epoch, at.phase_epoch, at.batch = at.epoch + 1, at.phase_epoch + 1, 0
+        at.epoch_seconds, at.seconds = 0.0, at.seconds + time.monotonic() - start
+        at.history.append(row)
+        improved = at.improved(row[self.config.training.monitor], self.config.training.mode)
+        if improved:
+            save_weights(self.best, self.model)  # before last.npz: a kill in between only repeats this epoch
+        self._save()
+        self.run.write_history(at.history)
+        self.log.write(at.epoch, row)
+        self._report(row, improved, time.monotonic() - start)
+
+    def _batches(self, start: float) -> dict[str, float]:
+        """Train on the rest of the epoch's batches and return the epoch's mean loss and metrics."""
+        at, size = self.progression, self.config.training.batch_size
+        order = self._order(at.epoch)[at.batch * size :]
+        if at.batch == 0:
+            self.model.reset_metrics()
+        logs: dict[str, float] = {}
+        saved = time.monotonic()
+        label = f"epoch {at.epoch + 1}/{self.config.epochs}"
+        with Progress(self.steps - at.batch, label, quiet_end=True) as progress:
+            for image, target in training_batches(self.train_store, self.config, at.epoch, order):
+                logs = self.model.train_on_batch(image, target, return_dict=True)
+                at.batch += 1
+                self._require_finite(logs)
+                progress.advance(1, f"loss {float(logs['loss']):.4f}")
+                if self.stop_asked or time.monotonic() - saved > 60 * self.config.training.checkpoint_minutes:
+                    at.epoch_seconds, saved = time.monotonic() - start, time.monotonic()
+                    self._save()
+                if self.stop_asked:
+                    raise Interrupted(
+                        f"Stopped in epoch {at.epoch + 1} of {self.config.epochs}, after batch {at.batch} of {self.steps}; "
+                        f"everything is saved. Go on with: kerasortho fit --resume {self.run.path}"
+                    )
+        return logs
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return epoch_order(self.train_store, self.config, epoch, self.foreground)
+
+    def _learning_rate(self) -> float:
+        rate = self.model.optimizer.learning_rate
+        return float(tf.convert_to_tensor(rate))
+
+    def _require_monitor(self, known: list[str]) -> None:
+        monitor = self.config.training.monitor
+        if monitor not in known:
+            raise KerasOrthoError(
+                f'training.monitor: there is no "{monitor}".{did_you_mean(monitor, known)} There are: {", ".join(known)}.'
+            )
+
+    def _require_finite(self, logs: dict[str, float]) -> None:
+        if not np.isfinite(logs["loss"]):
+            at, phase = self.progression, self.config.training.phases[self.progression.phase]
+            raise KerasOrthoError(
+                f"The loss is no longer a number (epoch {at.epoch + 1}, batch {at.batch}). Lower the learning rate (now "
+                f"{phase.learning_rate:g}), set training.clip_norm (now {self.config.training.clip_norm}), or train in "
+                f"float32 (now {self.config.training.mixed_precision}). The best weights so far are in {self.best.parent}."
+            )
+
+    def _save(self) -> None:
+        save_state(self.last, self.model, self.progression)
+
+    def _report(self, row: dict[str, float], improved: bool, seconds: float) -> None:
+        at = self.progression
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "phase", "learning_rate"))
+        left = format_duration(at.seconds / at.epoch * max(0, self.config.epochs - at.epoch))
+        _say(f"epoch {at.epoch}/{self.config.epochs}  {shown}  {format_duration(seconds)}, {left} left{'  best' if improved else ''}")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn the first SIGINT or SIGTERM into a stop after the current batch; a second one stops at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.stop_asked:
+                raise KeyboardInterrupt
+            self.stop_asked = True
+            _say("stopping after this batch; once more to stop at once")
+
+        try:
+            before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs this handles its signals
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

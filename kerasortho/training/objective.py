@@ -1,0 +1,57 @@
+"""What a phase optimises, with what, and what it measures: loss, optimizer and metrics of a configuration."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import keras
+
+from kerasortho.config import Config, Phase
+from kerasortho.data.store import SampleStore
+from kerasortho.training.losses import classification_loss, segmentation_loss
+from kerasortho.training.metrics import DiceMetric, GlobalDice
+
+
+def compile_model(model: keras.Model, config: Config, phase: Phase, steps: int, train: SampleStore) -> None:
+    """Compile ``model`` for ``phase`` of ``steps`` batches an epoch; the optimizer is new and built."""
+    training = config.training
+    optimizer = keras.optimizers.AdamW(
+        learning_rate=_schedule(phase, steps), weight_decay=training.weight_decay, global_clipnorm=training.clip_norm
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if config.task == "segmentation":
+        loss = segmentation_loss(training.loss, **_loss_options(config, train))
+        metrics = [DiceMetric(), GlobalDice()]
+    else:
+        weights = _class_weights(train) if training.class_weights == "auto" else None
+        loss = classification_loss(label_smoothing=training.label_smoothing, class_weights=weights)
+        metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=training.jit)
+    model.optimizer.build(model.trainable_variables)
+
+
+def _schedule(phase: Phase, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up from 0, then half a cosine down to ``final_fraction`` of the peak, one value a batch."""
+    warmup = round(phase.warmup_epochs * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else phase.learning_rate,
+        decay_steps=max(1, phase.epochs * steps - warmup),
+        alpha=phase.final_fraction,
+        warmup_target=phase.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _loss_options(config: Config, train: SampleStore) -> dict[str, object]:
+    """The options of the configuration, with ``pos_weight: auto`` as background / foreground of the training pixels."""
+    options = dict(config.training.loss_options)
+    if options.get("pos_weight") == "auto":
+        share = train.foreground_share()
+        options["pos_weight"] = (1 - share) / share if share > 0 else 1.0
+    return options
+
+
+def _class_weights(train: SampleStore) -> list[float]:
+    """Inverse frequency, with mean 1 over the images."""
+    counts = Counter(sample.label for sample in train.samples)
+    return [len(train) / (train.classes * counts[index]) for index in range(train.classes)]

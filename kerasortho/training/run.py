@@ -1,0 +1,186 @@
+"""The run directory: everything that a training run is, on disk, so that it can be resumed, judged, used and repeated.
+
+::
+
+    runs/NAME/
+      config.yaml        the resolved configuration
+      data.json          manifest path and hash, classes, what was left out
+      split.csv          every sample: image, group, split, label
+      environment.json   versions, machine, seed, command
+      plan.json          what the plan printed
+      history.csv        one row an epoch
+      checkpoints/       last.npz (complete state), best.npz (weights)
+      model.keras        the best model
+      metrics.json       results of `kerasortho evaluate`, by split
+      figures/ logs/     curves and examples; TensorBoard
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from kerasortho.config import Config, config_from_dict
+from kerasortho.data.manifest import manifest_hash
+from kerasortho.data.samples import SampleSet, load_samples
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.files import write_json, write_text
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 1  # raised when a run directory of before can no longer be read
+
+
+class RunDirectory:
+    """A run on disk. ``RunDirectory.create`` starts one, ``RunDirectory(path)`` opens one that exists."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open an existing run. Raises KerasOrthoError if ``path`` is no run directory or one of another format."""
+        self.path = Path(path)
+        data = self._read_json("data.json")
+        if data.get("format") != FORMAT:
+            raise KerasOrthoError(
+                f"{self.path} was written in run-directory format {data.get('format')}; this version of kerasortho reads "
+                f"format {FORMAT}. Use the kerasortho version named in its environment.json."
+            )
+        self.data: dict[str, Any] = data
+        self.classes: tuple[str, ...] = tuple(data["classes"])
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: Config, samples: SampleSet) -> RunDirectory:
+        """Write a new run directory. Raises KerasOrthoError if ``path`` already holds something."""
+        folder = Path(path)
+        if folder.exists() and any(p.name != ".lock" for p in folder.iterdir()):
+            raise KerasOrthoError(
+                f"{folder} exists already. Continue it with `kerasortho fit --resume {folder}`, or choose another --name."
+            )
+        write_text(folder / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+        write_text(folder / "split.csv", _split_table(samples, config))
+        manifest = samples.manifest
+        write_json(
+            folder / "data.json",  # last: from here on the folder is a run
+            {
+                "format": FORMAT,
+                "manifest": str(manifest.path.resolve()),
+                "manifest_sha256": manifest_hash(manifest),
+                "classes": list(samples.classes),
+                "left_out": dict(samples.left_out),
+            },
+        )
+        return cls(folder)
+
+    @cached_property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        file = self.path / "config.yaml"
+        try:
+            return config_from_dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError) as error:
+            raise KerasOrthoError(f"{file} cannot be read: {error}.") from None
+        except KerasOrthoError as error:
+            raise KerasOrthoError(f"{file}: {error}") from None
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "figures"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def complete(self) -> bool:
+        """Whether training has ended and the best model is there."""
+        return (self.path / "model.keras").is_file()
+
+    def samples(self) -> SampleSet:
+        """Return the samples exactly as trained. Raises KerasOrthoError if the manifest has changed since."""
+        from dataclasses import replace
+
+        data = replace(self.config.data, manifest=self.data["manifest"])
+        samples = load_samples(data, self.config.task, self.classes)
+        if manifest_hash(samples.manifest) != self.data["manifest_sha256"]:
+            raise KerasOrthoError(
+                f"The manifest {self.data['manifest']} has changed since {self.path} was trained, so its split may have "
+                "changed, too. Restore the manifest, or train a new run."
+            )
+        return samples
+
+    def load_model(self) -> keras.Model:
+        """Return the best model. Raises KerasOrthoError if training has not ended, or if the file would run foreign code."""
+        if not self.complete:
+            raise KerasOrthoError(
+                f"{self.path} has no model.keras yet: its training has not ended. "
+                f"Continue it with `kerasortho fit --resume {self.path}`."
+            )
+        import keras
+
+        try:
+            return keras.saving.load_model(self.path / "model.keras", compile=False, safe_mode=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise KerasOrthoError(f"{self.path / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+    def history(self) -> list[dict[str, float]]:
+        """Return one dict an epoch, in order; empty before the first epoch has ended."""
+        file = self.path / "history.csv"
+        if not file.is_file():
+            return []
+        with file.open(newline="", encoding="utf-8") as lines:
+            return [{k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(lines)]
+
+    def write_history(self, rows: Sequence[dict[str, float]]) -> None:
+        """Write one row an epoch, atomically."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / "history.csv", text.getvalue())
+
+    def metrics(self) -> dict[str, Any]:
+        """Return all results so far, by split."""
+        file = self.path / "metrics.json"
+        return self._read_json("metrics.json") if file.is_file() else {}
+
+    def write_metrics(self, split: str, values: dict[str, Any]) -> None:
+        """Add or replace the results of one split in metrics.json."""
+        write_json(self.path / "metrics.json", {**self.metrics(), split: values})
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        file = self.path / name
+        if not self.path.is_dir():
+            parent = self.path.parent
+            known = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+            raise KerasOrthoError(f"There is no run directory {self.path}.{did_you_mean(self.path.name, known)}")
+        try:
+            value = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise KerasOrthoError(
+                f"{self.path} is not a run directory: it has no {name}. `kerasortho fit` makes run directories."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise KerasOrthoError(f"{file} cannot be read: {error}.") from None
+        if not isinstance(value, dict):
+            raise KerasOrthoError(f"{file} does not hold a JSON object.")
+        return value
+
+
+def _split_table(samples: SampleSet, config: Config) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "group", "split", "label"])
+    for s in samples.samples:
+        label = samples.classes[s.label] if config.task == "classification" else ""
+        writer.writerow([s.name, s.group, s.split, label])
+    return text.getvalue()

@@ -1,0 +1,62 @@
+"""What a run sets in TensorFlow before it builds anything, and what it writes down about the machine."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from importlib import metadata
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasortho import __version__
+from kerasortho.config import TrainingConfig
+from kerasortho.machine import available_memory, processor_count
+
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "opencv-python-headless", "pydicom")
+
+
+def prepare_runtime(training: TrainingConfig) -> None:
+    """Seed every generator, set determinism and precision, and let GPUs share their memory.
+
+    Seeds alone do not make training on a CPU repeatable: threads add in any order. `enable_op_determinism` does.
+    """
+    keras.utils.set_random_seed(training.seed)
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(training.mixed_precision)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the GPU is in use already, as in a notebook
+            pass
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """Return versions, machine and seed, for environment.json. Nothing in it names a person or a patient."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "kerasortho": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "processors": processor_count(),
+        "memory_available_bytes": available_memory(),
+        "gpus": [tf.config.experimental.get_device_details(g).get("device_name", g.name)
+                 for g in tf.config.list_physical_devices("GPU")],
+        "seed": seed,
+        "command": [argument for argument in sys.argv[1:]],
+    }  # fmt: skip
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has held at once (resident set size)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
