@@ -15,8 +15,6 @@ class KerasOrthoError(Exception):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``' Did you mean "x"?'`` for the known word closest to ``word``, or ``''`` if none is close."""
-    close = difflib.get_close_matches(str(word).lower(), {name.lower(): name for name in known}, n=1, cutoff=0.6)
-    if not close:
-        return ""
-    original = next(name for name in known if name.lower() == close[0])
-    return f' Did you mean "{original}"?'
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
+    return f' Did you mean "{names[close[0]]}"?' if close else ""

@@ -33,6 +33,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _give_usual_permissions(temporary)
         os.replace(temporary, target)
     except OSError as error:
+        ours = (temporary, target, *target.parents)
+        if error.filename is not None and Path(error.filename) not in ours:
+            raise  # about another file, that the block was reading
         raise explain_os_error(error, target) from error
     finally:
         if temporary is not None:

@@ -14,9 +14,13 @@ from kerasortho.machine import processor_count
 @click.option("--patients", default=40, show_default=True, help="How many patients; upper and lower limbs alternate.")
 @click.option("--views", default=2, show_default=True, help="Pictures of each patient: frontal, lateral, oblique, ...")
 @click.option("--size", default=512, show_default=True, help="The longer side of a picture in pixels.")
-@click.option("--format", "file_format", default="png", show_default=True, help="png (8 and 16 bit) or dicom (DX, 12 bit).")
+@click.option(
+    "--format", "file_format", default="png", show_default=True, help="png (8 and 16 bit) or dicom (DX, 12 bit)."
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
-@click.option("--processes", type=click.IntRange(min=1), default=None, help="How many at once; default: all processors.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=None, help="How many at once; default: all processors."
+)
 def phantom_command(
     out: Path, patients: int, views: int, size: int, file_format: str, seed: int, processes: int | None
 ) -> None:

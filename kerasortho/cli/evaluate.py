@@ -12,8 +12,8 @@ Results = Mapping[str, Any]
 Cells = tuple[str, ...]
 
 NAMES = {
-    "roc_auc": "ROC AUC", "iou": "IoU", "bce": "BCE", "pooled_iou": "pooled IoU", "pooled_dice": "pooled Dice", "dice": "Dice",
-    "image_roc_auc": "ROC AUC, by image",
+    "roc_auc": "ROC AUC", "dice": "Dice", "iou": "IoU", "pooled_dice": "pooled Dice", "pooled_iou": "pooled IoU",
+    "bce": "BCE", "image_roc_auc": "ROC AUC, by image",
 }  # fmt: skip
 SUBGROUP_SCORES = {
     "classification": ("accuracy", "balanced_accuracy", "roc_auc"),
@@ -40,8 +40,8 @@ def evaluate_command(
 ) -> int:
     """Judge the model in the run directory RUN on its test images, or on those of another manifest.
 
-    Writes RUN/metrics.json, a table of single images and figures, and prints the scores with 95 % intervals (whole groups,
-    that is patients or studies, resampled). Exit code 1 if some images could not be judged.
+    Writes RUN/metrics.json, a table of single images and figures, and prints the scores with 95 % intervals (whole
+    groups, that is patients or studies, resampled). Exit code 1 if some images could not be judged.
     """
     from kerasortho.evaluation.evaluate import evaluate
 
@@ -82,7 +82,7 @@ def _line(name: str, score: Results) -> Cells:
 
 
 def _class_lines(classes: Results) -> list[Cells]:
-    """Return the sensitivity of every class; of more than two classes the specificity, too (of two it is the other's)."""
+    """Return the sensitivity of every class; of more than two the specificity, too (of two it is the other's)."""
     names = ("sensitivity",) if len(classes) == 2 else ("sensitivity", "specificity")
     return [_line(f"{name}, {label}", scores[name]) for label, scores in classes.items() for name in names]
 
@@ -97,7 +97,7 @@ def _confusion(matrix: Results) -> Iterator[str]:
 def _emptiness(results: Results) -> Iterator[str]:
     filled, empty = results["images_with_foreground"], results["images_without_foreground"]
     yield ""
-    yield f"{filled['missed_entirely']} of {filled['images']} images with foreground missed entirely (they count as Dice 0)"
+    yield f"{filled['missed_entirely']} of {filled['images']} images with foreground missed entirely (Dice 0)"
     if empty["images"]:
         area = empty["false_positive_area_fraction"]["value"]
         yield (
@@ -112,13 +112,22 @@ def _subgroups(column: str, parts: Results, task: str) -> Iterator[str]:
     rows = [(column, "images", "groups", *(NAMES.get(name, name.replace("_", " ")) for name in wanted))]
     for value, part in parts.items():
         scores = (part["metrics"][name] for name in wanted)
-        cells = ("-" if s["value"] is None else f"{s['value']:.4f} {_interval(s['low'], s['high'])}" for s in scores)
+        cells = ("-" if s["value"] is None else f"{s['value']:.4f} {_shown_interval(s)}" for s in scores)
         rows.append((value or "(empty)", str(part["images"]), str(part["groups"]), *cells))
     yield from _aligned(rows)
 
 
+def _shown_interval(score: Results) -> str:
+    """Return the interval for a table with room for one: Wilson's where all resamples are alike."""
+    if score["low"] == score["high"] and score.get("wilson"):
+        return f"{_interval(*score['wilson'])} (Wilson)"
+    return _interval(score["low"], score["high"])
+
+
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.4f}-{high:.4f}"
+    if low is None or high is None:
+        return ""
+    return f"{low:.4f}-{high:.4f}" if low < high else "no spread"  # the same in all resamples: no measure of certainty
 
 
 def _aligned(rows: Sequence[Cells]) -> Iterator[str]:

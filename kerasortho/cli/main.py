@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``kerasortho``; None takes them from ``sys.argv``.
     """
+    # Radiographs are read in parallel already: more threads in numpy's matrix products only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     session = Session(debug=os.environ.get("KERASORTHO_DEBUG", "") not in ("", "0"))
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:

@@ -28,8 +28,8 @@ def predict_command(
 ) -> int:
     """Apply the model in the run directory RUN to FILES: images (DICOM, PNG, JPEG, TIFF, BMP), or folders of them.
 
-    Prints one JSON line a file: the label and the probabilities of a classifier; the mask and overlay files, at the image's
-    own size, of a segmentation. A file that cannot be read gets a line with "error", and the rest go on.
+    Prints one JSON line a file: the label and the probabilities of a classifier; the mask and overlay files, at the
+    image's own size, of a segmentation. A file that cannot be read gets a line with "error", and the rest go on.
 
     Exit code 0: every file has an answer. 1: some have not. 2: nothing could be done.
     """

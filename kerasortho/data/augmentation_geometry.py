@@ -33,13 +33,13 @@ def move(
         spec: the amounts.
     """
     height, width = image.shape[0], image.shape[1]
-    a, b, c, d, e, f = _output_to_input(height, width, u, spec)
+    coefficients = _output_to_input(height, width, u, spec)
+    if not spec.elastic:
+        return _project(image, coefficients, "BILINEAR"), _project(labels, coefficients, "NEAREST")
+    a, b, c, d, e, f = coefficients
     x, y = tf.range(width, dtype=tf.float32)[tf.newaxis, :], tf.range(height, dtype=tf.float32)[:, tf.newaxis]
-    from_x, from_y = a * x + b * y + c, d * x + e * y + f
-    if spec.elastic:
-        field = _displacement(height, width, spec.elastic, seed)
-        from_x, from_y = from_x + field[..., 0], from_y + field[..., 1]
-    return _sample(image, labels, from_y, from_x)
+    field = _displacement(height, width, spec.elastic, seed)
+    return _sample(image, labels, d * x + e * y + f + field[..., 0], a * x + b * y + c + field[..., 1])
 
 
 def _output_to_input(height: int, width: int, u: dict[str, Tensor], spec: Augmentation) -> list[Tensor]:
@@ -61,6 +61,18 @@ def _output_to_input(height: int, width: int, u: dict[str, Tensor], spec: Augmen
     return [a, b, centre_x - a * moved_x - b * moved_y, d, e, centre_y - d * moved_x - e * moved_y]
 
 
+def _project(values: Tensor, coefficients: list[Tensor], interpolation: str) -> Tensor:
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=values[tf.newaxis],
+        transforms=tf.stack([*coefficients, 0.0, 0.0])[tf.newaxis],
+        output_shape=[values.shape[0], values.shape[1]],
+        fill_value=0.0,
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(moved[0], values.shape)
+
+
 def _displacement(height: int, width: int, largest: float, seed: Tensor) -> Tensor:
     """Return a smooth random field ``(h, w, 2)`` in pixels: random at coarse knots, cubic between them."""
     knots = tf.random.stateless_uniform([ELASTIC_GRID, ELASTIC_GRID, 2], seed, -largest, largest)
@@ -80,9 +92,10 @@ def _sample(image: Tensor, labels: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor
     column = tf.cast(tf.clip_by_value(left, -2.0, float(width)), tf.int32) + 2
     corner = row * stride + column
 
-    grey = tf.reshape(_frame(image), [-1])
-    upper, upper_right = tf.gather(grey, corner), tf.gather(grey, corner + 1)
-    lower, lower_right = tf.gather(grey, corner + stride), tf.gather(grey, corner + stride + 1)
+    grey = _frame(image)[..., 0]
+    neighbours = tf.stack([grey[:-1, :-1], grey[:-1, 1:], grey[1:, :-1], grey[1:, 1:]], axis=-1)  # gathered at once
+    neighbours = tf.pad(neighbours, [[0, 1], [0, 1], [0, 0]])
+    upper, upper_right, lower, lower_right = tf.unstack(tf.gather(tf.reshape(neighbours, [-1, 4]), corner), axis=-1)
     upper += right * (upper_right - upper)
     lower += right * (lower_right - lower)
     moved = (upper + below * (lower - upper))[..., tf.newaxis]

@@ -34,7 +34,7 @@ _BLOCK = 2048
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of an image to find its duplicates: SHA-256 of size and pixels, and a (128, 128) float16 thumbnail."""
+    """What is kept of an image to find its duplicates: a hash of size and pixels, and a (128, 128) float16 thumbnail."""
 
     pixels_hash: str
     thumbnail: np.ndarray
@@ -53,7 +53,7 @@ class Duplicate:
 def fingerprint(pixels: np.ndarray) -> Fingerprint:
     """Return the fingerprint of (H, W) float32 pixels in [0, 1]."""
     stored = np.ascontiguousarray(pixels, np.float32)
-    digest = hashlib.sha256(f"{stored.shape}".encode() + stored.tobytes()).hexdigest()
+    digest = hashlib.blake2b(f"{stored.shape}".encode() + stored.tobytes(), digest_size=16).hexdigest()
     small = cv2.resize(stored, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, (0.5, 99.5))
     stretched = np.clip((small - low) / max(high - low, 1e-6), 0, 1)

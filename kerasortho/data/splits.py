@@ -37,45 +37,32 @@ def column_groups(manifest: Manifest, column: str) -> list[str]:
 
 
 def id_block_groups(manifest: Manifest, size: int) -> list[str]:
-    """Return contiguous blocks of file numbers as groups: where ids were given in order, neighbours are often one study.
+    """Return blocks of ``size`` consecutive file numbers as groups: files numbered in order are views of one study side by side.
 
-    A block has up to ``size`` images of the same name but for the last number in it (``IMG0000261.jpg``: 261). It ends
-    early where the numbers jump by more than ``size``; a few missing numbers do not part neighbours.
-    Excluded rows count as neighbours, but get no group.
+    The number is the last one in the file name (``IMG0000261.jpg``: 261, with 20 a block in the group ``IMG 260-279``).
+    The blocks of an image do not depend on which other images there are.
 
     Raises:
-        KerasOrthoError: a name without a number, or the same name in two folders, whose numbers then say nothing.
+        KerasOrthoError: a name without a number, or one name in two folders, whose numbers then say nothing of neighbours.
     """
     if size < 1:
         raise KerasOrthoError(f"--id-blocks must be 1 or more images. Received: {size}")
-    numbered: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for index, row in enumerate(manifest.rows):
+    groups, taken = [], dict[tuple[str, int, str], str]()
+    for row in manifest.rows:
         name = row["image"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
         found = re.fullmatch(r"(.*?)(\d+)(\D*)", name, re.DOTALL)
         if found is None:
             raise KerasOrthoError(f"{manifest.path}: the file name {row['image']} has no number, so it has no place in a block of ids.")
-        numbered[f"{found[1]}#{found[3]}"].append((int(found[2]), index))
-    groups = [""] * len(manifest.rows)
-    for series in numbered.values():
-        _name_blocks(manifest, sorted(series), size, groups)
-    return groups
-
-
-def _name_blocks(manifest: Manifest, series: list[tuple[int, int]], size: int, groups: list[str]) -> None:
-    """Fill in ``groups`` for one series of (number, row), in order of the numbers."""
-    block: list[tuple[int, int]] = []
-    for position, (number, index) in enumerate(series):
-        if position and number == series[position - 1][0]:
-            twins = [manifest.rows[i]["image"] for _, i in series[position - 1 : position + 1]]
+        before, number, after = found[1], int(found[2]), found[3]
+        twin = taken.setdefault((before, number, after), row["image"])
+        if twin != row["image"]:
             raise KerasOrthoError(
-                f"{manifest.path}: {twins[0]} and {twins[1]} have the same number, so numbers do not tell neighbours here. "
+                f"{manifest.path}: {twin} and {row['image']} have the same number, so numbers do not tell neighbours here. "
                 "Give groups in a column, and name it with --group-column."
             )
-        if block and (len(block) == size or number - block[-1][0] > size):
-            block = []
-        block.append((number, index))
-        first = manifest.rows[block[0][1]]["image"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        groups[index] = "" if is_excluded(manifest.rows[index]) else f"block-{first}"
+        first = number // size * size
+        groups.append("" if is_excluded(row) else f"{before}{after} {first}-{first + size - 1}".strip())
+    return groups
 
 
 def tie(manifest: Manifest, groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> Grouping:

@@ -1,15 +1,16 @@
-"""Pictures of single images: where a segmentation was best and worst, what a classifier got wrong or was least sure of."""
+"""Pictures of single images: where a segmentation was best and worst, where a classifier was wrong or least sure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasortho.evaluation.inference import Prediction, Predictor
 from kerasortho.evaluation.judging import Classified, Segmented, truth_of
-from kerasortho.evaluation.style import FAINT, GREEN, INK, ORANGE, SKY, VERMILION, figure, shortened
+from kerasortho.evaluation.style import FAINT, GREEN, INK, PREDICTION, PURPLE, TRUTH, VERMILION, figure, shortened
 from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
 from kerasortho.radiograph.reading import read_radiograph
 
@@ -21,7 +22,14 @@ SIDE = 480  # pixels of one picture: an image is shown whole, its contrast stret
 COLUMNS = 4
 SHEET = 12  # pictures on a sheet of classified images
 CELL = 2.6  # inches
-TRUTH, PREDICTION, DOUBTFUL = SKY, ORANGE, FAINT
+DOUBTFUL = "not counted"
+LINES: dict[
+    str, dict[str, Any]
+] = {  # the prediction is drawn, thinner, over the truth: where they agree, both are seen
+    "truth": {"color": TRUTH, "linewidth": 2.2, "linestyle": "solid"},
+    "prediction": {"color": PREDICTION, "linewidth": 1.0, "linestyle": "solid"},
+    DOUBTFUL: {"color": PURPLE, "linewidth": 1.2, "linestyle": "dotted"},
+}
 _DISPLAY = Preprocessing(size=(SIDE, SIDE))
 _COVERAGE = Preprocessing(size=(SIDE, SIDE), intensity="none")
 
@@ -29,16 +37,16 @@ _COVERAGE = Preprocessing(size=(SIDE, SIDE), intensity="none")
 def draw_segmentation_cases(judged: Segmented, predictor: Predictor, path: Path) -> None:
     """Draw the worst, the median and the best images, and the worst false alarms, with true and predicted contours."""
     rows = choose_cases(judged)
-    with figure(path, CELL * COLUMNS, (CELL + 0.5) * len(rows) + 0.5) as drawn:
-        for row, (title, chosen) in enumerate(rows):
-            predictions = predictor.predict([judged.samples[index].image for index in chosen])
-            for column, (index, prediction) in enumerate(zip(chosen, predictions, strict=True)):
-                assert isinstance(prediction, Prediction)  # it was readable a moment ago
-                axes = drawn.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
-                _draw_segmentation(axes, judged, index, prediction, predictor.threshold)
-                if column == 0:
-                    axes.set_ylabel(title, fontweight="bold")
-        _draw_legend(drawn, any(sample.ignore for sample in judged.samples))
+    places = [(index, row, column) for row, (_, chosen) in enumerate(rows) for column, index in enumerate(chosen)]
+    predictions = predictor.predict([judged.samples[index].image for index, _, _ in places])
+    with figure(path, CELL * COLUMNS, (CELL + 0.35) * len(rows) + 0.4) as drawn:
+        for (index, row, column), prediction in zip(places, predictions, strict=True):
+            assert isinstance(prediction, Prediction)  # it was readable a moment ago
+            axes = drawn.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
+            _draw_segmentation(axes, judged, index, prediction, predictor.threshold)
+            if column == 0:
+                axes.set_ylabel(rows[row][0], fontweight="bold")
+        _draw_legend(drawn, any(judged.samples[index].ignore for index, _, _ in places))
 
 
 def choose_cases(judged: Segmented) -> list[tuple[str, list[int]]]:
@@ -66,7 +74,7 @@ def draw_classification_cases(judged: Classified, path: Path) -> None:
     chosen = np.argsort(certainty, kind="stable")[:SHEET]
     rows = -(-len(chosen) // COLUMNS)
     wrong = int((judged.probabilities.argmax(axis=1) != judged.truth).sum())
-    with figure(path, CELL * COLUMNS, (CELL + 0.75) * rows + 0.4) as drawn:
+    with figure(path, CELL * COLUMNS, (CELL + 0.5) * rows + 0.4) as drawn:
         heading = f"Least probable true class; {wrong} of {len(judged.samples)} images wrong (red frame)"
         drawn.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11)
         for place, index in enumerate(chosen):
@@ -80,8 +88,8 @@ def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:
     truth, answer = judged.classes[sample.label], judged.classes[called]
     right = called == sample.label
     _show(axes, read_radiograph(sample.image).pixels, GREEN if right else VERMILION)
-    axes.set_title(f"true: {shortened(truth, 24)}\n{shortened(answer, 20)} {_percent(probabilities[called])}", fontsize=9,
-                   fontweight="normal", color=INK if right else VERMILION)  # fmt: skip
+    caption = f"true: {shortened(truth, 24)}\n{shortened(answer, 20)} {_percent(probabilities[called])}"
+    axes.set_title(caption, fontsize=9, fontweight="normal", color=INK if right else VERMILION)
     axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
 
 
@@ -90,25 +98,23 @@ def _draw_segmentation(axes: Axes, judged: Segmented, index: int, prediction: Pr
     assert prediction.radiograph is not None
     _show(axes, prediction.radiograph.pixels, FAINT)
     truth, ignore = truth_of(sample, prediction.shape)
-    for mask, colour, style in [
-        (ignore, DOUBTFUL, "dotted"),
-        (truth, TRUTH, "solid"),
-        (prediction.mask(threshold), PREDICTION, "solid"),
-    ]:
-        _contour(axes, mask, colour, style)
+    for mask, line in zip((truth, prediction.mask(threshold), ignore), LINES.values(), strict=True):
+        _contour(axes, mask, line)
     marked = score.marked / score.counted if score.counted else 0.0
     caption = f"Dice {score.dice:.3f}" if score.dice is not None else f"marked {_percent(marked)}"
     axes.set_title(caption, fontsize=9, fontweight="normal")
     axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
 
 
-def _contour(axes: Axes, mask: np.ndarray | None, colour: str, style: str) -> None:
+def _contour(axes: Axes, mask: np.ndarray | None, line: Mapping[str, Any]) -> None:
     """Outline ``mask`` (H, W); a region too small to fill half a pixel of the picture keeps an outline."""
     if mask is None or not mask.any():
         return
     coverage, _ = preprocess(mask.astype(np.float32), _COVERAGE)
     level = min(0.5, float(coverage.max()) / 2)
-    axes.contour(coverage, levels=[level], colors=[colour], linewidths=1.1, linestyles=[style])
+    axes.contour(
+        coverage, levels=[level], colors=[line["color"]], linewidths=line["linewidth"], linestyles=line["linestyle"]
+    )
 
 
 def _show(axes: Axes, pixels: np.ndarray, frame: str) -> None:
@@ -121,12 +127,7 @@ def _show(axes: Axes, pixels: np.ndarray, frame: str) -> None:
 def _draw_legend(drawn: Figure, doubtful: bool) -> None:
     from matplotlib.lines import Line2D
 
-    entries = [("truth", TRUTH, "solid"), ("prediction", PREDICTION, "solid")]
-    if doubtful:
-        entries.append(("not counted", DOUBTFUL, "dotted"))
-    lines = [
-        Line2D([], [], color=colour, linestyle=style, linewidth=2.5, label=label) for label, colour, style in entries
-    ]
+    lines = [Line2D([], [], label=name, **line) for name, line in LINES.items() if doubtful or name != DOUBTFUL]
     drawn.legend(handles=lines, loc="outside upper left", ncols=len(lines))
 
 

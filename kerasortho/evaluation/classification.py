@@ -83,7 +83,7 @@ def brier_scores(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def roc_curve(positive: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the false and the true positive rate, (0, 0) to (1, 1), one point for each distinct value of (n,) ``values``."""
+    """Return false and true positive rates, (0, 0) to (1, 1), a point for each distinct value of (n,) ``values``."""
     order = np.argsort(-values, kind="stable")
     last_of_tie = np.r_[values[order][1:] != values[order][:-1], True]
     hits = np.cumsum(positive[order])[last_of_tie]

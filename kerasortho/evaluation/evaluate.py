@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kerasortho import __version__
-from kerasortho.data.manifest import manifest_hash
+from kerasortho.data.manifest import SPLITS, manifest_hash
 from kerasortho.data.samples import Sample, SampleSet
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.external import external_samples
@@ -118,18 +118,20 @@ def _check_column(samples: SampleSet, chosen: Sequence[Sample], column: str) -> 
     values = {sample.row[column] for sample in chosen}
     if len(values) > MOST_SUBGROUPS:
         raise KerasOrthoError(
-            f"{manifest.path}: column {column!r} has {len(values)} different values among these images, too many for a table "
-            f"of subgroups (at most {MOST_SUBGROUPS}). Choose a column with fewer, or add one that puts them into bins."
+            f"{manifest.path}: column {column!r} has {len(values)} different values among these images, too many for a "
+            f"table of subgroups (at most {MOST_SUBGROUPS}). Choose a column with fewer, or add one with bins."
         )
 
 
 def _title(name: str | None, split: str, external: SampleSet | None) -> str:
-    """Return the name of the results, fit for a file: of another manifest its own name, or its folder's where it says nothing."""
+    """Return the name of the results, fit for a file; by default of the split, after another manifest's own name."""
     if name is None and external is not None:
         path = external.manifest.path.resolve()
         stem = path.parent.name if path.stem.lower() == "manifest" and path.parent.name else path.stem
         name = f"{stem}-{split}"
     name = split if name is None else name
+    if external is not None and name in (*SPLITS, "all"):
+        raise KerasOrthoError(f"--name {name} would replace the run's own results on that split. Choose another name.")
     if not re.fullmatch(r"[^\\/:*?\"<>|\s.][^\\/:*?\"<>|]*", name):
         raise KerasOrthoError(f"--name must be fit for a file name. Received: {name!r}.")
     return name

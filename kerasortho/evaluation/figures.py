@@ -52,9 +52,11 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     if not names:
         names = [name for name in history[0] if name == "loss"]
     epochs = np.arange(1, len(history) + 1)
-    with figure(path, 4.6 * max(len(names), 1), 3.4) as drawn:
+    columns = min(len(names), 2)
+    rows = -(-len(names) // 2)
+    with figure(path, 5.2 * columns, 3.4 * rows) as drawn:
         for index, name in enumerate(names):
-            axes = drawn.add_subplot(1, len(names), index + 1)
+            axes = drawn.add_subplot(rows, columns, index + 1)
             series = [(name, "training", BLUE), (f"val_{name}", "validation", VERMILION)]
             for key, label, colour in series:
                 values = np.array([row.get(key, np.nan) for row in history])
@@ -78,8 +80,8 @@ def draw_confusion(results: Results, path: Path) -> None:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 0.55 else INK
-            share = f"\n{shares[row, column]:.1%}" if counts[row].sum() else ""
-            axes.text(column, row, f"{count}{share}", ha="center", va="center", color=colour)
+            text = f"{count}\n{shares[row, column]:.1%}" if count else "0"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
         labels = [shortened(name, 16) for name in classes]
         axes.set_xticks(
             range(len(classes)),
@@ -109,8 +111,8 @@ def draw_roc(judged: Classified, results: Results, path: Path) -> None:
             alarms, hits = roc_curve(judged.truth == index, judged.probabilities[:, index])
             interval = f" ({area['low']:.3f}-{area['high']:.3f})" if area["low"] is not None else ""
             label = f"{shortened(name, 16)}: {area['value']:.3f}{interval}"
-            axes.plot(alarms, hits, color=CYCLE[order % len(CYCLE)], label=label, clip_on=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")
+            axes.plot(alarms, hits, color=CYCLE[order % len(CYCLE)], label=label)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")
         axes.set_title("ROC curve")
         axes.legend(title="area (95 % interval)", loc="lower right", alignment="left")
 
@@ -122,22 +124,30 @@ def draw_dice(judged: Segmented, results: Results, path: Path) -> None:
     with figure(path, 5.6, 3.4) as drawn:
         axes = drawn.add_subplot()
         axes.hist(dice, bins=np.linspace(0, 1, 21), color=BLUE, edgecolor="white", linewidth=0.8)
-        axes.axvline(mean, color=VERMILION, linewidth=1.5)
-        side = "right" if mean > 0.5 else "left"
-        offset = -5 if side == "right" else 5
-        axes.annotate(f"mean {mean:.3f}", (mean, 1), (offset, -2), color=VERMILION, ha=side, va="top",
-                      xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+        for value, style, name in ((mean, "solid", "mean"), (float(np.median(dice)), "dotted", "median")):
+            axes.axvline(value, color=VERMILION, linewidth=1.5, linestyle=style, label=f"{name} {value:.3f}")
+        axes.legend(loc="best")
         axes.set_xlim(0, 1)
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="Dice", ylabel="images")
-        axes.set_title(f"Dice of {len(dice)} images with foreground (median {np.median(dice):.3f})")
+        axes.set_title(f"Dice of {len(dice)} images with foreground")
 
 
 def _mark_phases(axes: Axes, history: Sequence[Mapping[str, float]]) -> None:
     """Draw a line where a phase of training begins, with its number."""
-    phases = [row.get("phase") for row in history]
+    phases = [row.get("phase", 1.0) for row in history]
     for index in range(1, len(phases)):
         if phases[index] != phases[index - 1]:
             axes.axvline(index + 0.5, color=FAINT, linewidth=1, linestyle="--")
-            axes.annotate("next phase", (index + 0.5, 1), (3, -2), color=FAINT, fontsize=8, va="top",
-                          xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+            axes.text(
+                index + 0.5,
+                0.5,
+                f"phase {phases[index]:.0f}",
+                transform=axes.get_xaxis_transform(),  # x in epochs, y as a share of the height
+                rotation=90,
+                color=FAINT,
+                fontsize=8,
+                ha="center",
+                va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )

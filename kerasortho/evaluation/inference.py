@@ -19,10 +19,7 @@ from kerasortho.radiograph.radiograph import Radiograph
 from kerasortho.radiograph.reading import read_radiograph
 from kerasortho.training.run import RunDirectory
 
-BATCH_SIZES = {
-    "classification": 16,
-    "segmentation": 4,
-}  # a segmented image is kept at its full size until it is answered
+BATCH_SIZES = {"classification": 16, "segmentation": 4}  # a segmented image is kept in full until it is answered
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,7 +58,7 @@ class Predictor:
     """
 
     def __init__(self, run: RunDirectory, *, batch_size: int | None = None, workers: int = 0) -> None:
-        """Load the model of ``run``. Raises KerasOrthoError if it is not there, or does not fit the run's own description.
+        """Load the model of ``run``. Raises KerasOrthoError if it is not there or does not fit the configuration.
 
         Args:
             run: a run whose training has ended.
@@ -97,10 +94,10 @@ class Predictor:
         answers = np.asarray(self.model.predict_on_batch(images[..., None]), np.float32)
         return answers if self.task == "classification" else answers[..., -1]
 
-    def _answer(self, batch: Sequence[_Reading | KerasOrthoError], size: int) -> Iterator[Prediction | KerasOrthoError]:
+    def _answer(self, batch: Sequence[_Reading | KerasOrthoError]) -> Iterator[Prediction | KerasOrthoError]:
         images = np.zeros(
-            (size, *self.spec.size), np.float32
-        )  # always full: another shape would compile the model again
+            (self.batch_size, *self.spec.size), np.float32
+        )  # a smaller last batch is filled up with zeros
         for index, reading in enumerate(batch):
             if isinstance(reading, _Reading):
                 images[index] = reading.image
@@ -113,6 +110,8 @@ class Predictor:
             radiograph = read_radiograph(file)
         except KerasOrthoError as error:
             return error
+        except Exception as error:  # a decoder that stumbles over one file must not take the other files along
+            return KerasOrthoError(f"{file}: the file cannot be decoded ({type(error).__name__}). It may be damaged.")
         image, box = preprocess(radiograph.pixels, self.spec)
         return _Reading(Path(file), image, box, radiograph, keep=self.task == "segmentation")
 
@@ -123,8 +122,8 @@ class Predictor:
         fits = all(a is None or a == b for a, b in zip(given, wanted, strict=False)) and len(given) == len(wanted)
         if not fits or answer[-1] not in channels:
             raise KerasOrthoError(
-                f"{run.path / 'model.keras'} does not belong to this run: it takes {given} and gives {answer}, where the run "
-                f"has images of {self.spec.size[0]}x{self.spec.size[1]} pixels and the classes {', '.join(self.classes)}. "
+                f"{run.path / 'model.keras'} does not belong to this run: it takes {given} and gives {answer}, while "
+                f"the run has inputs of (height, width) {self.spec.size} and the classes {', '.join(self.classes)}. "
                 "Restore the model file of this run."
             )
 

@@ -1,8 +1,8 @@
 """How sure a score is: resampling whole groups (patients, studies), and Wilson's interval for a proportion.
 
-Every score is a function of image weights: given ``weights`` (R, n), the number of times each of n images counts in each
-of R data sets, it returns R values, NaN where undefined. Weights of one give the score itself; the weights of resampled
-groups give its interval. So each score is written once, and its interval comes without a further definition.
+Every score is a function of image weights: given ``weights`` (R, n), the number of times each of n images counts in
+each of R data sets, it returns R values, NaN where undefined. Weights of one give the score itself; the weights of
+resampled groups give its interval. So each score is written once, and its interval comes without a further definition.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float] | None:
 
 
 def mean_score(values: np.ndarray, counted: np.ndarray | None = None) -> Score:
-    """Return the weighted mean of ``values`` (n,) over the images where ``counted`` (n,) is true; undefined over none."""
+    """Return the mean of ``values`` (n,) over the images where ``counted`` (n,) is true; undefined over none."""
     chosen = np.ones(len(values), bool) if counted is None else np.asarray(counted, bool)
     return ratio_score(np.where(chosen, values, 0.0), chosen)
 

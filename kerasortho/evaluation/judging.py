@@ -23,7 +23,9 @@ DECIMALS = 6
 class Judged(Protocol):
     """Answers and truth for some samples."""
 
-    samples: Sequence[Sample]
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The samples that were judged."""
 
     def summary(self, chosen: np.ndarray, bootstrap: ClusterBootstrap) -> dict[str, Any]:
         """Return the scores of the ``chosen`` samples (indices)."""
@@ -92,7 +94,7 @@ class Segmented:
 
 
 def judge(predictor: Predictor, samples: Sequence[Sample], label: str) -> tuple[Judged, dict[str, str]]:
-    """Ask the model about ``samples``; return the judged ones, and of the others the name and why they cannot be judged."""
+    """Ask the model about ``samples``; return the judged ones and, by name, why the others cannot be judged."""
     judged: list[Sample] = []
     answers: list[Any] = []
     unusable: dict[str, str] = {}

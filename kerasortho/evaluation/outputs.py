@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ SOURCES = "sources.json"  # in the folder of results: name -> source file
 _DICOM_START = 256  # bytes that tell whether a file is DICOM
 
 
-def gather_files(given: Iterable[str | Path], output: Path | None) -> list[Path]:
+def gather_files(given: Iterable[str | os.PathLike[str]], output: Path | None) -> list[Path]:
     """Return the files to read: files as ``given``, folders searched for images, each file once.
 
     The folder of results ``output`` is not searched, and of files without an ending only DICOM files are taken.
@@ -31,7 +32,7 @@ def gather_files(given: Iterable[str | Path], output: Path | None) -> list[Path]
 
 
 def result_names(files: Sequence[Path], output: Path) -> list[str]:
-    """Return a name for the results of each of ``files`` in folder ``output``: its stem, with a number where that is taken.
+    """Return a name for the results of each file in folder ``output``: its stem, with a number where that is taken.
 
     The names are recorded in ``sources.json``: the same file gets the same name again, and two files of one stem never
     the same, not even in different calls. A result file of unknown origin is not overwritten.

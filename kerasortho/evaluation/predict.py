@@ -13,10 +13,12 @@ from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Prediction, Predictor
 from kerasortho.evaluation.outputs import gather_files, result_names
 from kerasortho.radiograph.overlay import overlay as draw_overlay
+from kerasortho.radiograph.preprocessing import SMALLEST_CONTRAST
 from kerasortho.radiograph.raster import write_png
 from kerasortho.training.run import RunDirectory
 
 DECIMALS = 6
+DISPLAY_PERCENTILES = (0.5, 99.5)
 
 PathLike = str | os.PathLike[str]
 
@@ -33,10 +35,10 @@ def predict(
     """Yield the model's answer for each file, in order.
 
     Classification: ``{"file", "label", "probabilities": {class: p}}``. Segmentation: ``{"file", "mask",
-    "foreground_fraction", "threshold", "size": [H, W], "spacing_mm"}`` and, with known spacing, "foreground_mm2"; without
-    ``output`` "mask" is the mask itself, (H, W) uint8 of {0, 1}, and "probability" the map (H, W) float32; with ``output``
-    "mask" and "overlay" are the PNG files written there. A file that cannot be read gives ``{"file", "error"}``.
-    What a reader of the answer should know about the file comes as "warnings".
+    "foreground_fraction", "threshold", "size": [H, W], "spacing_mm"}`` and, with known spacing, "foreground_mm2";
+    without ``output`` "mask" is the mask itself, (H, W) uint8 of {0, 1}, and "probability" the map (H, W) float32; with
+    ``output`` "mask" and "overlay" are the PNG files written there. A file that cannot be read gives
+    ``{"file", "error"}``. What a reader of the answer should know about the file comes as "warnings".
 
     Args:
         run: a run directory whose training has ended.
@@ -52,7 +54,7 @@ def predict(
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     folder = None if output is None else Path(output)
     _check(run, folder, threshold)
-    found = gather_files([files] if isinstance(files, str | os.PathLike) else files, folder)  # type: ignore[arg-type]
+    found = gather_files([files] if isinstance(files, str | os.PathLike) else files, folder)
     predictor = Predictor(run, batch_size=batch_size)
     names = [""] * len(found) if folder is None else result_names(found, folder)
     limit = predictor.threshold if threshold is None else threshold
@@ -73,7 +75,8 @@ def _check(run: RunDirectory, output: Path | None, threshold: float | None) -> N
     if run.config.task == "classification" and (output is not None or threshold is not None):
         given = "output" if output is not None else "threshold"
         raise KerasOrthoError(
-            f"{given} is for segmentation, and {run.path} is a classifier: its whole answer is in the lines printed. Leave {given} out."
+            f"{given} is for segmentation, and {run.path} is a classifier: its whole answer is in the lines printed. "
+            f"Leave {given} out."
         )
     if threshold is not None and not 0 < threshold < 1:
         raise KerasOrthoError(f"threshold must be between 0 and 1. Received: {threshold}.")
@@ -115,8 +118,14 @@ def _write(prediction: Prediction, mask: np.ndarray, stem: Path, overlay: bool) 
     write_png(files["mask"], mask * np.uint8(255))
     if overlay:
         files["overlay"] = f"{stem}_overlay.png"
-        write_png(files["overlay"], draw_overlay(prediction.radiograph.pixels, mask))
+        write_png(files["overlay"], draw_overlay(_stretched(prediction.radiograph.pixels), mask))
     return files
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    """Return ``pixels`` (H, W) with the contrast that people need; 12 bits in a 16-bit file look black otherwise."""
+    low, high = np.percentile(pixels[::2, ::2], DISPLAY_PERCENTILES)
+    return np.clip((pixels - low) / max(high - low, SMALLEST_CONTRAST), 0.0, 1.0)
 
 
 def _with_warnings(answer: dict[str, Any], prediction: Prediction) -> dict[str, Any]:

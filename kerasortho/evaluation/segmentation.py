@@ -13,10 +13,11 @@ from kerasortho.evaluation.intervals import ClusterBootstrap, auc_score, mean_sc
 SMALLEST_PROBABILITY = 1e-7  # as in Keras: a certain error costs 16, not infinity
 
 POLICY = (
-    "Scores are taken at each image's own size; pixels of the ignore mask count nowhere. Dice, IoU, precision and recall "
-    "are means over the images that have foreground; an image whose foreground is missed entirely counts as 0 (its "
-    "precision is undefined and left out). Images without foreground do not enter these means: for them, the share with "
-    "any predicted foreground and the falsely marked area are reported. Pooled scores add up the pixels of all images."
+    "Scores are taken at each image's own size; pixels of the ignore mask count nowhere. Dice, IoU, precision and "
+    "recall are means over the images that have foreground; an image whose foreground is missed entirely counts as 0 "
+    "(where nothing is predicted, precision is undefined and left out). Images without foreground do not enter these "
+    "means: for them, the share with any predicted foreground and the falsely marked area are reported. Pooled scores "
+    "add up the pixels of all images."
 )
 
 
@@ -65,7 +66,7 @@ class PixelScores:
 def score_image(probability: np.ndarray, truth: np.ndarray, ignore: np.ndarray | None, threshold: float) -> PixelScores:
     """Score ``probability`` (H, W) float in [0, 1] against ``truth`` (H, W) of {0, 1}.
 
-    Pixels where ``ignore`` (H, W) is not 0 are left out. A pixel is marked where its probability is at least ``threshold``.
+    Pixels where ``ignore`` (H, W) is not 0 are left out. A pixel is marked from probability ``threshold`` on.
     """
     counted = np.ones(truth.shape, bool) if ignore is None else ignore == 0
     p, y = probability[counted].astype(np.float64), truth[counted] != 0

@@ -1,4 +1,4 @@
-"""How every figure looks: one type size, colours that colour-blind readers can tell apart, nothing that is not needed."""
+"""How every figure looks: one type size, colours that colour-blind readers tell apart, nothing that is not needed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasortho.files import atomic_path
+from kerasortho.radiograph import overlay
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito (2008), https://jfly.uni-koeln.de/color/
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+BLUE, GREEN, VERMILION, PURPLE = "#0072B2", "#009E73", "#D55E00", "#CC79A7"
+PREDICTION, TRUTH = (tuple(part / 255 for part in colour) for colour in (overlay.PREDICTION, overlay.TRUTH))
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, PREDICTION, TRUTH)
 INK, FAINT = "#222222", "#9a9a9a"
 DPI = 150
 

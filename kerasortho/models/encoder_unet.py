@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,7 +28,7 @@ def build_encoder_unet(
     input_size: tuple[int, int],
     weights: str | None = "imagenet",
     encoder_stride: int = 32,
-    decoder_filters: Sequence[int] = (256, 128, 64, 32, 16),
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16),
     freeze_encoder: bool = False,
     freeze_batchnorm: bool | None = None,
     upsampling: str = "bilinear",
@@ -84,18 +83,17 @@ def build_encoder_unet(
     return keras.Model(image, probability_output(x, activation, prior), name=f"unet_{backbone}")
 
 
-def _level_filters(decoder_filters: Sequence[int], encoder_stride: int) -> list[int]:
+def _level_filters(decoder_filters: tuple[int, ...], encoder_stride: int) -> list[int]:
     """Return the decoder's filters for as many levels as the encoder halves, the coarsest first."""
     if encoder_stride not in STRIDES:
         raise KerasOrthoError(f'"encoder_stride" must be 8, 16 or 32. Received: {encoder_stride!r}.')
     levels = encoder_stride.bit_length() - 1
-    filters = [int(f) for f in decoder_filters]
-    if len(filters) < levels or min(filters) < 1:
+    if len(decoder_filters) < levels or min(decoder_filters) < 1:
         raise KerasOrthoError(
             f'"decoder_filters" needs {levels} widths of at least 1, the coarsest level\'s first, for encoder_stride '
             f"{encoder_stride}. Received: {list(decoder_filters)}."
         )
-    return filters[-levels:]
+    return list(decoder_filters[-levels:])
 
 
 def _set_trained_layers(encoder: keras.Model, trained: bool, freeze_batchnorm: bool) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import keras
 
@@ -14,6 +15,7 @@ from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.models.classifier import build_classifier
 from kerasortho.models.encoder_unet import build_encoder_unet
 from kerasortho.models.unet import build_unet
+from kerasortho.schema import convert
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,24 @@ def build_model(name: str, *, input_size: tuple[int, int], classes: int = 1, **o
         ``(B, H, W, 1)``, float32.
 
     Raises:
-        KerasOrthoError: for an unknown model or option (with a did-you-mean), or an option out of range.
+        KerasOrthoError: for an unknown model or option (with a did-you-mean), or a value of the wrong type or range.
     """
     entry = get_model_entry(name)
-    for option in options:
-        if option not in entry.options:
-            raise KerasOrthoError(
-                f'The model "{name}" has no option "{option}".{did_you_mean(option, entry.options)} '
-                f"Its options: {', '.join(entry.options)}."
-            )
+    options = {option: _checked_option(name, entry, option, value) for option, value in options.items()}
     height, width = (int(extent) for extent in input_size)
     if entry.task == "classification":
         return entry.builder(input_size=(height, width), classes=classes, **options)
     if classes != 1:
         raise KerasOrthoError(f'The model "{name}" marks one kind of pixel: classes must be 1. Received: {classes}.')
     return entry.builder(input_size=(height, width), **options)
+
+
+def _checked_option(name: str, entry: ModelEntry, option: str, value: Any) -> Any:
+    """Return the value as the type that the builder's signature names."""
+    if option not in entry.options:
+        hint = did_you_mean(option, entry.options)
+        raise KerasOrthoError(
+            f'The model "{name}" has no option "{option}".{hint} Its options: {", ".join(entry.options)}.'
+        )
+    kind = get_type_hints(getattr(entry.builder, "func", entry.builder))[option]
+    return convert(kind, str(value) if isinstance(value, os.PathLike) else value, f"model.options.{option}")

@@ -78,7 +78,7 @@ def build_unet(
 
 
 def _check_arguments(depth: int, base_filters: int, max_filters: int, dropout: float) -> None:
-    if not isinstance(depth, int) or not 1 <= depth <= 6:
+    if not 1 <= depth <= 6:
         raise KerasOrthoError(f'"depth" must be a whole number from 1 to 6. Received: {depth!r}.')
     if base_filters < 1 or max_filters < base_filters:
         raise KerasOrthoError(

@@ -50,17 +50,13 @@ def _fetch(name: str, published: PublishedWeights) -> Path:
             keras.utils.get_file(published.file_name, published.url, cache_subdir="models", file_hash=published.md5)
         )
     except Exception as error:  # urllib's errors reach us as plain Exception
-        cache = Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else _keras_home())
+        cache = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
         checksum = f"md5 {published.md5}" if published.md5 else "no published checksum"
         raise KerasOrthoError(
             f'The ImageNet weights of "{name}" could not be fetched ({_one_line(error)}). On a machine with a network, '
             f"download {published.url} ({checksum}) and put it at {cache / 'models' / published.file_name}, or give "
             f"its path as the model option weights. Without pretrained weights: weights: null."
         ) from error
-
-
-def _keras_home() -> str:
-    return os.environ.get("KERAS_HOME", str(Path.home() / ".keras"))
 
 
 def _check_is_weights_file(path: Path, name: str) -> None:
@@ -87,7 +83,7 @@ def _explain_failed_load(path: Path, name: str, published: PublishedWeights, err
 
 def _is_readable_hdf5(path: Path) -> bool:
     """Whether every object in the file can be opened; a truncated HDF5 file fails here."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     try:
         with h5py.File(path, "r") as file:

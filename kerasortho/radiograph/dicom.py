@@ -11,16 +11,15 @@ import warnings as python_warnings
 import zlib
 from typing import Any
 
-import numpy as np
-
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.dicom_display import to_brightness
+from kerasortho.radiograph.dicom_pixels import stored_values
 from kerasortho.radiograph.dicom_values import integer_of, pixel_spacing, text_of, value_of
 from kerasortho.radiograph.radiograph import Radiograph
-from kerasortho.radiograph.raster import TruncatedImageError, check_pixel_count
+from kerasortho.radiograph.raster import check_pixel_count
 
 _ATTRIBUTES = (
-    "SOPClassUID Modality PresentationIntentType ConversionType BodyPartExamined ViewPosition Laterality ImageLaterality "
+    "SOPClassUID Modality PresentationIntentType BodyPartExamined ViewPosition Laterality ImageLaterality "
     "SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns "
     "BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit PixelData "
     "FloatPixelData DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths LossyImageCompression "
@@ -29,7 +28,6 @@ _ATTRIBUTES = (
 )
 _PROJECTIONS = frozenset({"CR", "DX", "RF", "XA", "MG", "IO", "PX", "RG", "DF", "DR", "OT", "SC"})
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_JPEG_2000 = b"\xff\x4f\xff\x51"
 _BYTES_PER_PIXEL = 8  # what a deflated file may inflate to, for each pixel allowed
 
 
@@ -41,23 +39,21 @@ def decode_dicom(data: bytes, *, max_pixels: int, max_side: int) -> Radiograph:
     (TruncatedImageError where image data is missing).
     """
     pydicom = _import_pydicom()
-    with python_warnings.catch_warnings():
-        python_warnings.simplefilter("ignore")  # they quote values of the file
-        try:
-            dataset = _read_dataset(pydicom, data, max_pixels)
-            _check_is_one_grey_image(dataset)
-            rows, columns = integer_of(dataset, "Rows"), integer_of(dataset, "Columns")
-            check_pixel_count(rows, columns, max_pixels, max_side)
-            values = _stored_values(dataset, (rows, columns))
-            pixels, display = to_brightness(values, dataset)
-            spacing, source, spacing_warnings = pixel_spacing(dataset)
-        except KerasOrthoError:
-            raise
-        except Exception as error:  # pydicom and its decoders raise all kinds of things on damaged files
-            raise KerasOrthoError(
-                f"The DICOM file is damaged or unusual ({type(error).__name__} while reading it). Export it again, "
-                "uncompressed if possible."
-            ) from error
+    try:
+        dataset = _read_dataset(pydicom, data, max_pixels)
+        _check_is_one_grey_image(dataset)
+        rows, columns = integer_of(dataset, "Rows"), integer_of(dataset, "Columns")
+        check_pixel_count(rows, columns, max_pixels, max_side)
+        values = stored_values(dataset, (rows, columns))
+        pixels, display = to_brightness(values, dataset)
+        spacing, source, spacing_warnings = pixel_spacing(dataset)
+    except KerasOrthoError:
+        raise
+    except Exception as error:  # pydicom and its decoders raise all kinds of things on damaged files
+        raise KerasOrthoError(
+            f"The DICOM file is damaged or unusual ({type(error).__name__} while reading it). Export it again, "
+            "uncompressed if possible."
+        ) from error
     tags = {
         **_source_tags(dataset),
         "voi": display.voi,
@@ -77,6 +73,8 @@ def _import_pydicom() -> Any:
         import pydicom.uid
     except ImportError as error:
         raise KerasOrthoError("Reading DICOM files needs pydicom: pip install 'kerasortho[dicom]'.") from error
+    # Its warnings quote values of the file. (A filter by module, unlike catch_warnings, is safe among threads.)
+    python_warnings.filterwarnings("ignore", module=r"pydicom\b")
     return pydicom
 
 
@@ -116,9 +114,11 @@ def _check_is_one_grey_image(dataset: Any) -> None:
         raise KerasOrthoError(f"This DICOM object ({kind}) holds floating-point pixels: it is not a radiograph.")
     if not value_of(dataset, "PixelData"):
         raise KerasOrthoError(f"This DICOM object ({kind}) holds no image. Name the image files of the study instead.")
+    if text_of(dataset, "Modality") == "SEG":
+        raise KerasOrthoError("This DICOM object is a segmentation, not a radiograph. Name the image it belongs to.")
     frames = text_of(dataset, "NumberOfFrames") or "1"
     if frames != "1":
-        raise KerasOrthoError(f"This DICOM object ({kind}) holds {frames[:12]} frames. Export the wanted one by itself.")
+        raise KerasOrthoError(f"This DICOM object ({kind}) holds {frames[:12]} frames. Export the wanted one alone.")
     colour = (text_of(dataset, "PhotometricInterpretation") or "").upper()
     if integer_of(dataset, "SamplesPerPixel", 1) != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
         raise KerasOrthoError(
@@ -132,68 +132,6 @@ def _check_is_one_grey_image(dataset: Any) -> None:
             f"The pixels of this DICOM object ({kind}) cannot be used: BitsAllocated {bits}, BitsStored {stored}, "
             f"HighBit {high}. A radiograph has 8 or 16 bits allocated, with the high bit below the stored ones' number."
         )
-    if text_of(dataset, "Modality") == "SEG":
-        raise KerasOrthoError("This DICOM object is a segmentation, not a radiograph. Name the image it belongs to.")
-
-
-def _stored_values(dataset: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Decode the stored values (H, W), integers; bits above BitsStored (overlays of old) are cleared by pydicom."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        _check_decoder(syntax)
-        _check_codestream(dataset, shape)
-    else:
-        needed = shape[0] * shape[1] * integer_of(dataset, "BitsAllocated") // 8
-        if len(dataset.PixelData) < needed:
-            raise TruncatedImageError(
-                f"The DICOM file is truncated: {len(dataset.PixelData)} of {needed} bytes of pixels are there. Get it again."
-            )
-    values = np.asarray(dataset.pixel_array)
-    if values.shape != shape or values.dtype.kind not in "iu":
-        raise KerasOrthoError("The DICOM file is damaged: its image has another size than its header says.")
-    return values
-
-
-def _check_decoder(syntax: Any) -> None:
-    from pydicom.pixels import get_decoder
-
-    advice = "Install what is missing (pip install 'kerasortho[dicom]') or export the image uncompressed."
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise KerasOrthoError(f"The transfer syntax {syntax.name} is unknown. Export the image uncompressed.") from error
-    if not decoder.is_available:
-        raise KerasOrthoError(f"No decoder for the transfer syntax {syntax.name} is installed. {advice}")
-
-
-def _check_codestream(dataset: Any, shape: tuple[int, int]) -> None:
-    """Check a compressed frame before decoding: its own size (T.81 SOF, T.800 SIZ) and its end marker."""
-    from pydicom.encaps import generate_frames
-
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1), b"")
-    if frame.startswith(_JPEG_2000):
-        right, bottom, left, top = struct.unpack_from(">IIII", frame, 8)
-        size: tuple[int, int] | None = (bottom - top, right - left)
-    elif frame.startswith(b"\xff\xd8"):
-        size = _jpeg_size(frame)
-    else:
-        return
-    if size != shape:
-        raise KerasOrthoError(f"The DICOM file is damaged: Rows and Columns say {shape}, the compressed image {size}.")
-    if b"\xff\xd9" not in frame[-4096:]:
-        raise TruncatedImageError("The DICOM file is truncated: its compressed image has no end marker. Get it again.")
-
-
-def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    """Return (rows, columns) of the first frame header of a JPEG, lossless JPEG or JPEG-LS stream."""
-    position = 2
-    while position + 9 <= len(frame) and frame[position] == 0xFF:
-        marker, length = frame[position + 1], int.from_bytes(frame[position + 2 : position + 4], "big")
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = struct.unpack_from(">HH", frame, position + 5)
-            return rows, columns
-        position += 2 + length if marker != 0xFF else 1
-    return None
 
 
 def _sop_class(dataset: Any) -> str | None:

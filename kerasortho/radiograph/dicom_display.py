@@ -118,7 +118,7 @@ def _look_up(values: np.ndarray, item: Any, dataset: Any, name: str) -> tuple[np
     """Look ``values`` up in a LUT item; return the results and the top of its nominal range."""
     descriptor, data = value_of(item, "LUTDescriptor"), value_of(item, "LUTData")
     if descriptor is None or len(descriptor) != 3 or data is None:
-        raise KerasOrthoError(f"The {name} of the file is damaged: LUTDescriptor or LUTData is missing. Export it again.")
+        raise KerasOrthoError(f"The {name} of the file is damaged: LUTDescriptor or LUTData is missing.")
     entries, first, bits = (int(number) for number in descriptor)
     entries = entries % 65536 or 65536
     signed = value_of(dataset, "PixelRepresentation") == 1 or values.min() < 0

@@ -21,7 +21,7 @@ VERSION = 1
 INTENSITIES = ("percentile", "none")
 SMALLEST_CONTRAST = 1 / 255  # less than one 8-bit grey level is noise: it is not stretched to the full range
 PERCENTILE_STEPS = 1000  # percentiles have at most three decimals, so that integer arithmetic finds them exactly
-LARGEST_SIDE = 8191  # of a model's input: keeps the integer arithmetic of the graph within 32 bits
+LARGEST_SIDE = 4096  # of a model's input: keeps the integer arithmetic of the graph within 32 bits
 _KEYS = ("version", "size", "intensity", "low", "high")
 
 

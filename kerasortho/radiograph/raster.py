@@ -14,7 +14,7 @@ import numpy as np
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import atomic_path
-from kerasortho.radiograph.raster_header import RasterHeader, read_header
+from kerasortho.radiograph.raster_header import RasterHeader, TruncatedImageError, read_header
 
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
@@ -22,10 +22,6 @@ _COLOUR_SPREAD = 4.0  # mean difference between channels, in 8-bit grey levels, 
 _COLOURED_PIXEL = 64.0  # a difference that makes one pixel coloured
 _JPEG_FILLER = b"\x35" * 512
 _JPEG_END = b"\xff\xd9"
-
-
-class TruncatedImageError(KerasOrthoError):
-    """The file ends before its image does, or a part from its middle is missing."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,8 @@ def check_pixel_count(height: int, width: int, max_pixels: int, max_side: int) -
 def decode_raster(data: bytes, *, max_pixels: int, max_side: int, allow_truncated: bool = False) -> Raster:
     """Decode a raster file to one grey channel of its own depth, uint8 or uint16.
 
-    Raises TruncatedImageError for an incomplete file (unless allowed, then the missing part is grey and a warning says
-    so) and KerasOrthoError for oversized, colour, transparent, floating-point, many-page and damaged files.
+    Raises TruncatedImageError for an incomplete file (a JPEG may be allowed: what is missing is then grey and a warning
+    says so) and KerasOrthoError for oversized, colour, transparent, floating-point, many-page and damaged files.
     """
     header = read_header(data)
     check_pixel_count(header.height, header.width, max_pixels, max_side)
@@ -61,7 +57,7 @@ def decode_raster(data: bytes, *, max_pixels: int, max_side: int, allow_truncate
             f"This {header.format} file cannot be used: {header.refused}. Save it as 8- or 16-bit greyscale PNG."
         )
     problem = header.truncated
-    if problem and not allow_truncated:
+    if problem and not (allow_truncated and header.format == "JPEG"):
         raise _truncated(header, problem)
     if header.format == "JPEG":
         values, coloured, lacking = _decode_jpeg(data, header)
@@ -70,10 +66,20 @@ def decode_raster(data: bytes, *, max_pixels: int, max_side: int, allow_truncate
             if not allow_truncated:
                 raise _truncated(header, problem)
     else:
-        values, coloured = _to_grey(_decode(data, _AS_STORED, header))
+        values, coloured = _to_grey(_decode(_without_orientation(data, header), _AS_STORED, header))
+        if header.white_is_zero:
+            values = np.iinfo(values.dtype).max - values
     if values.shape != (header.height, header.width):
         raise KerasOrthoError(f"The {header.format} file is damaged: its image has another size than its header says.")
     return Raster(values, header, _warnings(header, values, coloured, problem))
+
+
+def _without_orientation(data: bytes, header: RasterHeader) -> bytes:
+    """Set the orientation of a TIFF file to 1: its decoder turns 8-bit images by it, whatever it is asked."""
+    if header.orientation == 1 or header.orientation_entry is None:
+        return data
+    value = header.orientation_entry + 8
+    return data[:value] + (b"\x01\x00" if data[:2] == b"II" else b"\x00\x01") + data[value + 2 :]
 
 
 def _decode(data: bytes, flags: int, header: RasterHeader) -> np.ndarray:
@@ -82,7 +88,7 @@ def _decode(data: bytes, flags: int, header: RasterHeader) -> np.ndarray:
     except (cv2.error, MemoryError) as error:
         raise KerasOrthoError(f"The {header.format} file cannot be decoded ({_short(error)}). Get it again.") from error
     if image is None:
-        raise KerasOrthoError(f"The {header.format} file cannot be decoded: damaged, or of a rare kind. Save it as PNG.")
+        raise KerasOrthoError(f"The {header.format} file cannot be decoded: damaged, or a rare kind. Save it as PNG.")
     return np.asarray(image)
 
 
@@ -90,7 +96,7 @@ def _decode_jpeg(data: bytes, header: RasterHeader) -> tuple[np.ndarray, bool, b
     """Return the luminance (H, W) uint8, whether some pixels are coloured, and whether image data is missing.
 
     A decoder fills missing data with grey and succeeds. Here the end marker is replaced by a filler: a complete image
-    never reads it, an incomplete one does and then looks different. (Progressive files cannot be probed so.)
+    never reads it, an incomplete one does and then looks different or fails. (Progressive files cannot be probed so.)
     """
     body = data[: header.end] if header.truncated else data[: (header.end or len(data)) - len(_JPEG_END)]
     grey = _decode(body + _JPEG_END, _GREY, header)
@@ -98,8 +104,10 @@ def _decode_jpeg(data: bytes, header: RasterHeader) -> tuple[np.ndarray, bool, b
     if header.channels == 3:
         small = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
         coloured = _is_partly_coloured(_decode(body + _JPEG_END, small, header))
+    if header.scans > 1:
+        return grey, coloured, False
     probe = cv2.imdecode(np.frombuffer(body + _JPEG_FILLER, np.uint8), _GREY)
-    return grey, coloured, probe is not None and not np.array_equal(probe, grey)
+    return grey, coloured, probe is None or not np.array_equal(probe, grey)
 
 
 def _to_grey(image: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -142,9 +150,9 @@ def _warnings(header: RasterHeader, values: np.ndarray, coloured: bool, problem:
 
 
 def _truncated(header: RasterHeader, problem: str) -> TruncatedImageError:
+    rest = " (allow_truncated=True reads what is there)" if header.format == "JPEG" else ""
     return TruncatedImageError(
-        f"The {header.format} file is truncated: {problem}. Get the file again, or leave it out "
-        "(allow_truncated=True reads what is there)."
+        f"The {header.format} file is truncated: {problem}. Get the file again, or leave it out{rest}."
     )
 
 

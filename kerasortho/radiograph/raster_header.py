@@ -13,16 +13,22 @@ from dataclasses import dataclass
 from kerasortho.errors import KerasOrthoError
 
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # any but stuffed bytes, fill bytes and restart markers
+_JPEG_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_TIFF_FORMATS = {1: "B", 3: "H", 4: "I"}  # BYTE, SHORT, LONG: all that sizes and offsets use
-_TIFF_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_TIFF_INTEGERS = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4)}  # BYTE, SHORT, LONG: all that sizes and offsets use
+
+
+class TruncatedImageError(KerasOrthoError):
+    """The file ends before its image does, or a part from its middle is missing."""
 
 
 @dataclass(frozen=True)
 class RasterHeader:
     """Facts from the header of a raster file.
 
-    orientation: EXIF orientation, 1 (upright) to 8. end: one past the last byte that belongs to the image.
+    orientation: EXIF orientation, 1 (upright) to 8. scans, end: of a JPEG image, how many scans it has
+    (more than one: progressive), and one past its last byte.
+    white_is_zero: 16-bit TIFF whose smallest value is white. orientation_entry: where TIFF keeps its orientation.
     truncated: why the file is not complete, or None. refused: why the kind cannot be read, or None.
     """
 
@@ -31,7 +37,10 @@ class RasterHeader:
     width: int
     channels: int
     orientation: int = 1
+    scans: int = 1
     end: int | None = None
+    white_is_zero: bool = False
+    orientation_entry: int | None = None
     truncated: str | None = None
     refused: str | None = None
 
@@ -52,7 +61,7 @@ def raster_format(data: bytes) -> str | None:
 def read_header(data: bytes) -> RasterHeader:
     """Read the header of a PNG, JPEG, TIFF or BMP file and check that all of the file is there.
 
-    Raises KerasOrthoError where the header itself is damaged, or the format is another.
+    Raises KerasOrthoError where the header is damaged or the format another, TruncatedImageError where it is cut off.
     """
     readers = {"PNG": _read_png, "JPEG": _read_jpeg, "TIFF": _read_tiff, "BMP": _read_bmp}
     name = raster_format(data)
@@ -61,9 +70,9 @@ def read_header(data: bytes) -> RasterHeader:
     try:
         header = readers[name](data)
     except (struct.error, IndexError) as error:
-        raise KerasOrthoError(f"The {name} file ends within its header: it is damaged. Get the file again.") from error
+        raise TruncatedImageError(f"The {name} file ends within its header: it is truncated. Get it again.") from error
     if header.height < 1 or header.width < 1:
-        raise KerasOrthoError(f"The {name} header gives no size ({header.height} x {header.width}). Get the file again.")
+        raise KerasOrthoError(f"The {name} header gives no size ({header.height} x {header.width}). Get it again.")
     return header
 
 
@@ -89,7 +98,7 @@ def _read_png(data: bytes) -> RasterHeader:
         if kind == b"eXIf":
             orientation = _exif_orientation(bytes(body))
         position = end
-    return RasterHeader("PNG", height, width, channels, orientation, end=position, truncated=truncated)
+    return RasterHeader("PNG", height, width, channels, orientation, truncated=truncated)
 
 
 def _read_jpeg(data: bytes) -> RasterHeader:
@@ -104,7 +113,7 @@ def _read_jpeg(data: bytes) -> RasterHeader:
             break
         marker, position = found[0][1], found.end()
         if marker == 0xD9:
-            end, truncated = position, None if scans else "it holds no image data"
+            end, truncated = position, truncated if scans else "it holds no image data"
             break
         if marker in (0x01, 0xD8):
             continue
@@ -116,22 +125,36 @@ def _read_jpeg(data: bytes) -> RasterHeader:
                 refused = f"JPEG with {precision} bits a sample is read from DICOM files only"
         elif marker == 0xE1 and body.startswith(b"Exif\x00\x00"):
             orientation = _exif_orientation(body[6:])
-        scans += marker == 0xDA
         position += max(length, 2)
+        if marker == 0xDA:
+            scans += 1
+            truncated = truncated or _missing_restart(data, position)
     if channels == 4:
         refused = "a CMYK image has no grey scale of its own"
-    return RasterHeader("JPEG", height, width, channels, orientation, end, truncated, refused)
+    return RasterHeader(
+        "JPEG", height, width, channels, orientation, scans, end, truncated=truncated, refused=refused
+    )
+
+
+def _missing_restart(data: bytes, start: int) -> str | None:
+    """Tell whether the restart markers of the scan at ``start``, numbered 0 to 7 over and over, skip one."""
+    end = _JPEG_MARKER.search(data, start)
+    found = _JPEG_RESTART.findall(data, start, end.start() if end else len(data))
+    in_order = all(marker[0] == 0xD0 + count % 8 for count, marker in enumerate(found))
+    return None if in_order else "image data between its restart markers is missing"
 
 
 def _read_tiff(data: bytes) -> RasterHeader:
-    tags, following = _read_directory(data)
+    tags, following, entries = _read_directory(data)
     width, height = (tags.get(tag, (0,))[0] for tag in (256, 257))
-    bits, channels = tags.get(258, (1,))[0], tags.get(277, (1,))[0]
+    bits, channels, photometric = tags.get(258, (1,))[0], tags.get(277, (1,))[0], tags.get(262, (1,))[0]
     refused: str | None = None
     if any(kind != 1 for kind in tags.get(339, (1,))):
         refused = "its samples are not unsigned integers, so that black and white are not defined"
-    elif bits not in (1, 2, 4, 8, 16):
+    elif bits not in (1, 8, 16):
         refused = f"it has {bits} bits a sample"
+    elif photometric not in (0, 1, 2, 3, 6):
+        refused = f"its PhotometricInterpretation {photometric} is neither grey, RGB, palette nor YCbCr"
     elif _has_second_image(data, following):
         refused = "it holds several images (pages)"
     truncated = None
@@ -140,36 +163,48 @@ def _read_tiff(data: bytes) -> RasterHeader:
         truncated = "it names no image data"
     elif max(offset + count for offset, count in pieces) > len(data):
         truncated = "image data that its header names lies beyond the end of the file"
-    orientation = tags.get(274, (1,))[0]
-    return RasterHeader("TIFF", height, width, channels, orientation, truncated=truncated, refused=refused)
+    return RasterHeader(
+        "TIFF",
+        height,
+        width,
+        channels,
+        tags.get(274, (1,))[0],
+        white_is_zero=photometric == 0 and bits == 16,
+        orientation_entry=entries.get(274),
+        truncated=truncated,
+        refused=refused,
+    )
 
 
 def _has_second_image(data: bytes, following: int) -> bool:
     if not following:
         return False
     try:
-        tags, _ = _read_directory(data, following)
+        tags = _read_directory(data, following)[0]
     except (struct.error, IndexError):
         return False
     return not tags.get(254, (0,))[0] & 1  # bit 0: a reduced copy, such as a preview
 
 
-def _read_directory(data: bytes, offset: int | None = None) -> tuple[dict[int, tuple[int, ...]], int]:
-    """Return the integer entries of a TIFF directory, tag -> values, and the offset of the next directory (0: none)."""
+def _read_directory(
+    data: bytes, offset: int | None = None
+) -> tuple[dict[int, tuple[int, ...]], int, dict[int, int]]:
+    """Return a TIFF directory's integers (tag -> values), the next directory's offset, and tag -> entry's offset."""
     order = "<" if data[:2] == b"II" else ">"
     if offset is None:
         (offset,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, offset)
     tags: dict[int, tuple[int, ...]] = {}
+    entries: dict[int, int] = {}
     for entry in range(offset + 2, offset + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, entry)
-        if kind not in _TIFF_FORMATS or number == 0 or number > len(data):
+        if kind not in _TIFF_INTEGERS or not 0 < number <= len(data):
             continue
-        inline = number * _TIFF_WIDTHS[kind] <= 4
-        (place,) = (entry + 8,) if inline else struct.unpack_from(order + "I", data, entry + 8)
-        tags[tag] = struct.unpack_from(f"{order}{number}{_TIFF_FORMATS[kind]}", data, place)
+        letter, width = _TIFF_INTEGERS[kind]
+        place = entry + 8 if number * width <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
+        tags[tag], entries[tag] = struct.unpack_from(f"{order}{number}{letter}", data, place), entry
     following = offset + 2 + 12 * count
-    return tags, struct.unpack_from(order + "I", data, following)[0] if following + 4 <= len(data) else 0
+    return tags, struct.unpack_from(order + "I", data, following)[0] if following + 4 <= len(data) else 0, entries
 
 
 def _exif_orientation(exif: bytes) -> int:

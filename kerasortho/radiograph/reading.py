@@ -44,7 +44,7 @@ def read_radiograph(
     """Read one radiograph: DICOM, PNG, JPEG, TIFF or BMP, recognised by content.
 
     max_pixels: limit on rows x columns, checked before anything is decoded.
-    allow_truncated: read what is there of an incomplete raster file; a warning is then among the tags.
+    allow_truncated: read what is there of an incomplete JPEG file; a warning is then among the tags.
 
     Returns a Radiograph with ``pixels`` (H, W) float32 in [0, 1], bone bright. Raises KerasOrthoError, its subclass
     TruncatedImageError for incomplete files; the message begins with the path.
@@ -74,12 +74,13 @@ def read_mask(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIX
 
     Raises KerasOrthoError where the file holds other values, names them, and says what to do.
     """
-    values = read_mask_values(path, max_pixels=max_pixels)
+    data = _read_bytes(path)
+    values = _decode_mask_values(data, str(path), max_pixels)
     present = np.unique(values)
     white = {1, 255, int(np.iinfo(values.dtype).max)}
     if present.size > 2 or (present.size == 2 and present[0] != 0) or int(present[-1]) not in white | {0}:
         shown = ", ".join(str(value) for value in present[:8]) + (", ..." if present.size > 8 else "")
-        advice = " JPEG blurs masks: save them as PNG." if raster_format(_read_bytes(path)) == "JPEG" else ""
+        advice = " JPEG blurs masks: save them as PNG." if raster_format(data) == "JPEG" else ""
         raise KerasOrthoError(
             f"{path}: a mask holds two values, 0 and 1 or 0 and 255; this file holds {present.size}: {shown}.{advice} "
             "Write the wanted structure as 255 and the rest as 0."
@@ -89,7 +90,10 @@ def read_mask(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIX
 
 def read_mask_values(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
     """Read a mask file as stored: (H, W) uint8 or uint16, any values. Raises KerasOrthoError as ``read_radiograph``."""
-    data = _read_bytes(path)
+    return _decode_mask_values(_read_bytes(path), str(path), max_pixels)
+
+
+def _decode_mask_values(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     try:
         if raster_format(data):
             return decode_raster(data, max_pixels=max_pixels, max_side=MAX_SIDE).values
@@ -97,14 +101,17 @@ def read_mask_values(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_
             raise KerasOrthoError("Masks are read from PNG, TIFF or BMP files; export this DICOM object as PNG first.")
         _refuse_other_kind(data)
     except KerasOrthoError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
 
 
 def is_dicom(data: bytes) -> bool:
     """Tell whether bytes are a DICOM file: with its preamble, or without, beginning in group 0002 or 0008."""
     if data[128:132] == b"DICM":
         return True
-    return data[:2] in (b"\x02\x00", b"\x08\x00") and data[3:4] == b"\x00" and len(data) > 132
+    little, big = (b"\x02\x00", b"\x08\x00"), (b"\x00\x02", b"\x00\x08")
+    return len(data) > 132 and (
+        (data[:2] in little and data[3] == 0) or (data[:2] in big and data[2] == 0 and data[4:6].isalpha())
+    )
 
 
 def _decode_raster_radiograph(data: bytes, max_pixels: int, allow_truncated: bool) -> Radiograph:

@@ -13,8 +13,8 @@ def border_weight_map(
 ) -> np.ndarray:
     """Return w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
-    Equation 2 of Ronneberger 2015 (doi:10.1007/978-3-319-24574-4_28). d1 and d2 are Euclidean distances in pixels to the
-    nearest and the second nearest object, an object being an 8-connected component of the mask. The border term is
+    Equation 2 of Ronneberger 2015 (doi:10.1007/978-3-319-24574-4_28). d1 and d2 are Euclidean distances in pixels to
+    the nearest and the second nearest object, an object being an 8-connected component of the mask. The border term is
     for background pixels, and absent where there are fewer than two objects.
 
     Args:

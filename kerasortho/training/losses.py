@@ -11,12 +11,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import keras
 from keras import ops
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.schema import convert
 
 EPSILON = 1e-7  # probabilities are kept this far from 0 and 1: the smallest step below 1 in float32 is 6e-8
 
@@ -50,14 +51,14 @@ def segmentation_loss(name: str, **options: Any) -> keras.losses.Loss:
     known = loss_options(name)
     for option, value in options.items():
         if option not in known:
-            listing = ", ".join(known) or "none"
             raise KerasOrthoError(
-                f'The loss "{name}" has no option "{option}".{did_you_mean(option, known)} Its options: {listing}.'
+                f'The loss "{name}" has no option "{option}".{did_you_mean(option, known)} '
+                f"Its options: {', '.join(known)}."
             )
-        if not isinstance(value, bool) and (not isinstance(value, int | float) or value < 0):
-            raise KerasOrthoError(
-                f'The option "{option}" of the loss "{name}" must be a number of at least 0. Received: {value!r}.'
-            )
+        place = f"training.loss_options.{option}"
+        options[option] = convert(get_type_hints(function)[option], value, place)
+        if options[option] < 0:
+            raise KerasOrthoError(f'"{place}" must be at least 0. Received: {value!r}.')
 
     def compute(y_true: Any, y_pred: Any) -> Any:
         _check_channels(y_true, y_pred, name)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import click
@@ -51,21 +50,20 @@ def failing(monkeypatch):
 def test_help_is_quick_and_imports_nothing_heavy():
     code = """
         import sys
+        import time
         from kerasortho.cli.main import main
         assert main(["--help"]) == 0
         assert main(["data", "--help"]) == 0
         heavy = {"tensorflow", "keras", "numpy", "cv2", "pydicom", "matplotlib", "yaml"} & set(sys.modules)
         assert not heavy, heavy
+        print(time.process_time(), file=sys.stderr)
     """
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        answer = in_a_new_process(code=code)
-        seconds.append(time.perf_counter() - start)
+    answers = [in_a_new_process(code=code) for _ in range(3)]
+    for answer in answers:
         assert answer.returncode == 0, answer.stderr
     for name in [*COMMANDS, *DATA_COMMANDS]:
-        assert f"  {name} " in answer.stdout
-    assert min(seconds) < 0.4
+        assert f"  {name} " in answers[0].stdout
+    assert min(float(answer.stderr) for answer in answers) < 0.4  # seconds of processor: other processes do not count
 
 
 def test_every_command_can_be_loaded_without_tensorflow():

@@ -69,7 +69,7 @@ def test_the_interval_has_the_width_that_theory_gives() -> None:
 
 
 def test_images_that_repeat_their_group_do_not_narrow_the_interval() -> None:
-    """Ten copies of every image are no further evidence; resampling images would narrow the interval by a factor of 3."""
+    """Ten copies of every image are no further evidence; resampling images would narrow the interval threefold."""
     values = np.random.default_rng(3).uniform(size=50)
     alone = ClusterBootstrap([str(i) for i in range(50)], resamples=500, seed=5)
     copied = ClusterBootstrap([str(i) for i in range(50) for _ in range(10)], resamples=500, seed=5)

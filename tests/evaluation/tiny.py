@@ -1,4 +1,4 @@
-"""Tiny runs with real files, for the tests here and of the command line: generated PNGs, hand-made models, no training."""
+"""Tiny runs with real files, for the tests here and of the command line: generated PNGs, hand-made models."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 
 
 def make_dataset(folder: Path, images: int = 16, empty: Sequence[int] = ()) -> Path:
-    """Write images of odd sizes and both depths with masks, two a group, half of them for testing; return the manifest."""
+    """Write images of odd sizes and both depths, with masks, two a group, half for testing; return the manifest."""
     rows = []
     for i in range(images):
         name = f"images/{i:02d}.png"
         mask = write_image(
-            folder / name, (41 + i, 67 - 2 * i), bright_top=i % 4 < 2, seed=i, bits=16 if i % 3 == 0 else 8
+            folder / name, (41 + i % 20, 67 - 2 * (i % 20)), bright_top=i % 4 < 2, seed=i, bits=16 if i % 3 == 0 else 8
         )
         if i in empty:
             mask[:] = 0

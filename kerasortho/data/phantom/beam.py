@@ -1,4 +1,4 @@
-"""From millimetres of tissue to grey values: attenuation, scatter, blur, noise, and a viewing station's look-up table."""
+"""From millimetres of tissue to grey values: attenuation, scatter, blur, noise, and the viewing look-up table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPONGY = 0.26  # share of the spongy bone's volume that is mineral
 
 @dataclass(frozen=True)
 class Tissue:
-    """Millimetres along each ray, all (H, W): ``cortical`` and ``spongy`` mineral, ``muscle``, ``fat``; and the bone mask."""
+    """Millimetres of each tissue along each ray, (H, W): ``cortical`` and ``spongy`` are mineral; and the bone mask."""
 
     cortical: Array
     spongy: Array
@@ -37,7 +37,7 @@ class Tissue:
 class Exposure:
     """How the picture was taken and shown."""
 
-    dose: float = 2000.0  # quanta per pixel in the open beam
+    dose: float = 600.0  # quanta per pixel behind the limb, on average: what automatic exposure control holds
     scatter: float = 0.08  # scattered share of the open beam at 100 mm of tissue
     blur: float = 0.6  # standard deviation of the point spread, px
     texture: float = 0.35  # contrast of the spongy pattern
@@ -55,14 +55,16 @@ def trace(scene: Scene, camera: Camera, spongy: float = SPONGY) -> Tissue:
     for bone in scene.bones:
         _trace_bone(bone, camera, spongy, cortical, trabecular, mask)
     np.maximum(cortical, 0.0, out=cortical)
-    skin = _total(scene.skin, camera, 8.0)
-    muscle = np.minimum(_total(scene.muscle, camera, 8.0), skin)
-    air = np.minimum(_total(scene.air, camera, 4.0), 0.9 * muscle)
+    skin = _total(scene.skin, camera, 3)
+    muscle = np.minimum(_total(scene.muscle, camera, 3), skin)
+    air = np.minimum(_total(scene.air, camera, 2), 0.9 * muscle)
     bone_volume = cortical + trabecular
     return Tissue(cortical, trabecular, np.maximum(muscle - air - bone_volume, 0), skin - muscle, mask)
 
 
-def _trace_bone(bone: Bone, camera: Camera, spongy: float, cortical: Array, trabecular: Array, mask: np.ndarray) -> None:
+def _trace_bone(
+    bone: Bone, camera: Camera, spongy: float, cortical: Array, trabecular: Array, mask: np.ndarray
+) -> None:
     outer = merged_chords(bone.outer, camera)
     if outer is None:
         return
@@ -80,9 +82,9 @@ def _trace_bone(bone: Bone, camera: Camera, spongy: float, cortical: Array, trab
         Patch(-0.92 * spongy * canal.chords, canal.row, canal.column).add_to(trabecular)
 
 
-def _total(meshes: Sequence[Mesh], camera: Camera, power: float) -> Array:
+def _total(meshes: Sequence[Mesh], camera: Camera, squarings: int) -> Array:
     total = np.zeros(camera.shape)
-    patch = merged_chords(meshes, camera, power)
+    patch = merged_chords(meshes, camera, squarings)
     if patch is not None:
         patch.add_to(total)
     return total
@@ -91,30 +93,33 @@ def _total(meshes: Sequence[Mesh], camera: Camera, power: float) -> Array:
 def expose(tissue: Tissue, exposure: Exposure, spacing: float, rng: np.random.Generator) -> Array:
     """Return the (H, W) float32 picture in [0, 1], bone bright, air at ``background``."""
     shape = tissue.muscle.shape
-    pattern = _noise(shape, 0.55 / spacing, rng) + 0.7 * _noise(shape, 1.1 / spacing, rng)
+    pattern = _noise(shape, 0.4 / spacing, rng) + 0.6 * _noise(shape, 0.9 / spacing, rng)
     mineral = (tissue.cortical + tissue.spongy * (1 + exposure.texture * pattern)).astype(np.float32)
-    muscle = (tissue.muscle * (1 + 0.02 * _noise(shape, 6 / spacing, rng))).astype(np.float32)
+    muscle = (tissue.muscle * (1 + 0.01 * _noise(shape, 10 / spacing, rng))).astype(np.float32)
     fat = tissue.fat.astype(np.float32)
-    light = np.zeros(shape, np.float32)
+    light: Array = np.zeros(shape, np.float32)
     for weight, bone, soft, adipose in zip(SPECTRUM, BONE, SOFT, FAT, strict=True):
-        light += np.float32(weight) * np.exp(-(np.float32(bone) * mineral + np.float32(soft) * muscle + np.float32(adipose) * fat))
+        light += np.float32(weight) * np.exp(
+            -(np.float32(bone) * mineral + np.float32(soft) * muscle + np.float32(adipose) * fat)
+        )
     light = cv2.GaussianBlur(light, (0, 0), exposure.blur)
-    thick = (muscle + fat).mean() / 100
+    thick = float((muscle + fat).mean()) / 100
     light = light + exposure.scatter * min(thick, 1.5) * _smooth(light, 25 / spacing)
-    quanta = rng.normal(light, np.sqrt(light / exposure.dose)).astype(np.float32)  # Poisson's limit for many quanta
+    behind = tissue.muscle > 0
+    unit = np.float32((light[behind].mean() if behind.any() else 1.0) / exposure.dose)  # one quantum
+    quanta = light + np.sqrt(light * unit) * rng.standard_normal(shape, np.float32)  # Poisson's limit for many quanta
     return _show(-np.log(np.maximum(quanta, 2e-4)), exposure, spacing)
 
 
 def _show(density: Array, exposure: Exposure, spacing: float) -> Array:
-    """Apply a viewing station's high-pass and S-shaped look-up table to the optical path."""
+    """Turn the optical path into grey values as a viewing station does: high-pass, range, gamma, contrast."""
     coarse = _smooth(density, 12 / spacing)
     density = density + exposure.detail * (density - coarse)
     top = max(float(np.percentile(density[::4, ::4], 99.7)), 0.3)
-    level = np.clip(density / top, 0, 1.15) / 1.15
-    level = np.clip(level, 0, 1) ** exposure.gamma
+    level = np.clip(density / (1.15 * top), 0, 1) ** exposure.gamma
     level = np.clip(0.5 + (level - 0.5) * exposure.contrast, 0, 1)
-    shown: Array = np.clip(exposure.background + (exposure.white - exposure.background) * level, 0, 1).astype(np.float32)
-    return shown
+    shown = exposure.background + (exposure.white - exposure.background) * level
+    return np.asarray(shown, np.float32)
 
 
 def _smooth(image: Array, sigma: float) -> Array:
@@ -130,8 +135,8 @@ def _smooth(image: Array, sigma: float) -> Array:
 def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Array:
     """Return smooth noise (H, W) float32 of unit variance, with structures of about ``sigma`` px."""
     step = max(1, int(sigma / 1.5))
-    coarse = rng.standard_normal((shape[0] // step + 2, shape[1] // step + 2), np.float32)
+    coarse: Array = rng.standard_normal((shape[0] // step + 2, shape[1] // step + 2), np.float32)
     coarse = cv2.GaussianBlur(coarse, (0, 0), max(sigma / step, 0.3))
-    coarse /= max(float(coarse.std()), 1e-6)
+    coarse = coarse / max(float(coarse.std()), 1e-6)
     fine: Array = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return fine

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from kerasortho.data.phantom.meshes import Array, Bump, Mesh, Table, blob, curved_tube, plate, smooth_table, straight_tube
-
-Point = Sequence[float] | Array
+from kerasortho.data.phantom.meshes import Array, Mesh
+from kerasortho.data.phantom.shapes import Bump, Numbers, Table, blob, curved_tube, plate, smooth_table, straight_tube
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,15 @@ class Bone:
     inner: tuple[Mesh, ...] = ()
     canal: tuple[Mesh, ...] = ()
 
-    def moved(self, rotation: Array, origin: Point = (0.0, 0.0, 0.0)) -> Bone:
+    def moved(self, rotation: Array, origin: Numbers = (0.0, 0.0, 0.0)) -> Bone:
         """Return the bone after ``rotation`` (3, 3) and then a shift by ``origin`` (3,) mm."""
-        return Bone(*(tuple(m.moved(rotation, origin) for m in meshes) for meshes in (self.outer, self.inner, self.canal)))
+        return Bone(
+            *(tuple(m.moved(rotation, origin) for m in meshes) for meshes in (self.outer, self.inner, self.canal))
+        )
+
+    def beside(self, other: Bone) -> Bone:
+        """Grow the two together where they do not overlap in space (two condyles): their chords add up."""
+        return Bone((self.outer[0].beside(other.outer[0]),), (self.inner[0].beside(other.inner[0]),))
 
     def __add__(self, other: Bone) -> Bone:
         """Grow the two together into one bone."""
@@ -36,13 +43,20 @@ class Build:
     cortex: float = 1.0  # factor on cortical thickness
     thickness: float = 1.0  # factor on bone widths
     growing: float = 0.0  # 0 adult .. 1 small child: open growth plates, small round carpals
-    detail: float = 1.0  # factor on the number of mesh points
 
 
 def long_bone(
-    table: Table, build: Build, *, cortex: tuple[float, float], domes: tuple[float, float] = (1.0, 1.0),
-    tilts: tuple[float, float] = (0.0, 0.0), bumps: Sequence[Bump] = (), plates: Sequence[float] = (), rows: int = 28,
-    around: int = 24, canal: bool = True,
+    table: Table,
+    build: Build,
+    *,
+    cortex: tuple[float, float],
+    domes: tuple[float, float] = (1.0, 1.0),
+    tilts: tuple[float, float] = (0.0, 0.0),
+    bumps: Sequence[Bump] = (),
+    plates: Sequence[float] = (),
+    rows: int = 28,
+    around: int = 24,
+    canal: bool = True,
 ) -> Bone:
     """Build a bone along +y from rows (y, half width, half depth[, x offset, z offset]) in mm.
 
@@ -54,7 +68,7 @@ def long_bone(
     gap = 1.3 * build.growing / length if build.growing > 0.15 else 0.0
     cuts = [0.0, *(sorted(plates) if gap else []), 1.0]
     bone = Bone((), (), ())
-    for k, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for k, (low, high) in enumerate(pairwise(cuts)):
         span = (low + gap * (k > 0), high - gap * (k < len(cuts) - 2))
         ends = (domes[0] if k == 0 else 0.6, domes[1] if k == len(cuts) - 2 else 0.6)
         count = max(8, int(rows * (0.35 + 0.65 * (high - low))))
@@ -65,8 +79,15 @@ def long_bone(
 
 
 def _piece(
-    table: Table, build: Build, cortex: tuple[float, float], domes: tuple[float, float], tilts: tuple[float, float],
-    bumps: Sequence[Bump], span: tuple[float, float], rows: int, around: int,
+    table: Table,
+    build: Build,
+    cortex: tuple[float, float],
+    domes: tuple[float, float],
+    tilts: tuple[float, float],
+    bumps: Sequence[Bump],
+    span: tuple[float, float],
+    rows: int,
+    around: int,
 ) -> Bone:
     length = table[-1][0] - table[0][0]
     margin = min(cortex[0] / length, 0.2 * (span[1] - span[0]))
@@ -87,25 +108,44 @@ def _canal(table: Table, build: Build, cortex: tuple[float, float], bumps: Seque
     shell = build.cortex * (cortex[0] + (cortex[1] - cortex[0]) * (1 - np.abs(2 * where - 1) ** 3))
     taper = np.sqrt(np.clip(1 - np.abs((where - 0.5) / 0.34) ** 3, 0, 1))
     inset = shell + np.maximum(width - shell, 0) * (1 - 0.95 * taper)
-    return straight_tube(table, rows=20, around=max(12, around - 8), span=span, inset=inset, domes=(0.2, 0.2), bumps=bumps)
+    return straight_tube(
+        table, rows=20, around=max(12, around - 8), span=span, inset=inset, domes=(0.2, 0.2), bumps=bumps
+    )
 
 
 def short_bone(
-    centre: Point, radii: Sequence[float], build: Build, *, shell: float = 0.9, turn: Array | None = None,
-    boxy: float = 2.4, lumps: Sequence[Sequence[float]] = (), rows: int = 16, around: int = 22,
+    centre: Numbers,
+    radii: Numbers,
+    build: Build,
+    *,
+    shell: float = 0.9,
+    turn: Array | None = None,
+    boxy: float = 2.4,
+    lumps: Sequence[Sequence[float]] = (),
+    rows: int = 16,
+    around: int = 22,
 ) -> Bone:
     """Build a carpal, a tarsal, a patella, a condyle...: a lumpy superellipsoid with half axes ``radii`` mm."""
-    kw = {"turn": turn, "boxy": boxy, "lumps": lumps, "rows": rows, "around": around}
-    outer = blob(centre, radii, **kw)  # type: ignore[arg-type]
-    inner = blob(centre, radii, inset=shell * build.cortex, **kw)  # type: ignore[arg-type]
+    kw: dict[str, Any] = {"turn": turn, "boxy": boxy, "lumps": lumps, "rows": rows, "around": around}
+    outer = blob(centre, radii, **kw)
+    inner = blob(centre, radii, inset=shell * build.cortex, **kw)
     return Bone((outer,), (inner,))
 
 
 def bent_bone(
-    points: Table, widths: Sequence[float], depths: Sequence[float] | None, build: Build, *, shell: float = 1.4,
-    side: Sequence[float] = (1.0, 0.0, 0.0), rows: int = 30, around: int = 20, domes: tuple[float, float] | None = None,
+    points: Table,
+    widths: Numbers,
+    depths: Numbers | None,
+    build: Build,
+    *,
+    shell: float = 1.4,
+    side: Numbers = (1.0, 0.0, 0.0),
+    rows: int = 30,
+    around: int = 20,
+    domes: tuple[float, float] | None = None,
 ) -> Bone:
     """Build a clavicle, a rib, a pubic ramus, a femoral neck...: a tube through ``points`` (K, 3) mm."""
+
     def tube(inset: float) -> Mesh:
         return curved_tube(points, widths, depths, rows=rows, around=around, inset=inset, side=side, domes=domes)
 
@@ -113,8 +153,14 @@ def bent_bone(
 
 
 def flat_bone(
-    outline: Table, centre: Sequence[float], build: Build, *, rim: float, middle: float,
-    bow: Sequence[float] = (0.0, 0.0, 0.0), shell: float = 1.0,
+    outline: Table,
+    centre: Numbers,
+    build: Build,
+    *,
+    rim: float,
+    middle: float,
+    bow: Numbers = (0.0, 0.0, 0.0),
+    shell: float = 1.0,
 ) -> Bone:
     """Build a scapula's blade or an ilium's wing: a bowed plate in the xy plane (mm)."""
     outer = plate(outline, centre, rim=rim, middle=middle, bow=bow)

@@ -6,11 +6,18 @@ import numpy as np
 
 from kerasortho.data.phantom.bones import Bone, Build, bent_bone, long_bone, short_bone
 from kerasortho.data.phantom.hand import FINGERTIP, METACARPAL, PHALANX
-from kerasortho.data.phantom.meshes import Array, Bump, rotation
+from kerasortho.data.phantom.meshes import Array, rotation
+from kerasortho.data.phantom.shapes import Bump
 
 CALCANEUS = (  # along y from the heel: half width, half height, x, z
-    (-50, 11, 14, -4, -38), (-44, 14, 20, -4, -38), (-32, 14.5, 21, -4, -36), (-18, 13, 18.5, -4, -34), (-6, 14, 20, -3, -31),
-    (4, 15, 17.5, -4, -31), (16, 13, 13, -8, -32), (26, 11.5, 12, -11, -31),
+    (-50, 11, 14, -4, -38),
+    (-44, 14, 20, -4, -38),
+    (-32, 14.5, 21, -4, -36),
+    (-18, 13, 18.5, -4, -34),
+    (-6, 14, 20, -3, -31),
+    (4, 15, 17.5, -4, -31),
+    (16, 13, 13, -8, -32),
+    (26, 11.5, 12, -11, -31),
 )
 # name: centre, half axes, (turn about z, turn about x)
 TARSALS = {
@@ -31,13 +38,13 @@ RAYS = (
 
 
 def foot(build: Build, curl: float, rng: np.random.Generator) -> tuple[list[Bone], list[tuple[Array, float]]]:
-    """Return a right foot's bones and, for each ray, its joints (K, 3) mm and half width. ``curl`` of the toes in degrees."""
+    """Return a right foot's bones and each ray's joints (K, 3) mm and half width; ``curl`` bends the toes (degrees)."""
     bones = [_calcaneus(build), _talus(build)]
     for centre, radii, (about_z, about_x) in TARSALS.values():
         turn = rotation("z", -about_z) @ rotation("x", about_x)
         axes = np.array(radii) * (1 - 0.3 * build.growing) * rng.normal(1, 0.03, 3)
         lumps = [(*rng.normal(size=3), rng.uniform(-0.08, 0.08)) for _ in range(3)]
-        bones.append(short_bone(centre, axes, build, turn=turn, boxy=3.2, lumps=lumps, shell=1.0, rows=20, around=28))
+        bones.append(short_bone(centre, axes, build, turn=turn, boxy=2.8, lumps=lumps, shell=0.8, rows=20, around=28))
     if build.growing < 0.5:
         bones += [short_bone((25 + x, 126, -55), (4.2, 6, 3.4), build, rows=8, around=12) for x in (-6.5, 6.5)]
     rays = []
@@ -49,15 +56,28 @@ def foot(build: Build, curl: float, rng: np.random.Generator) -> tuple[list[Bone
 
 
 def _calcaneus(build: Build) -> Bone:
-    body = long_bone(CALCANEUS, build, cortex=(0.8, 1.2), domes=(6, 1.5), plates=(0.1,), rows=28, around=28, canal=False,
-                     bumps=(Bump(0.70, 90, 3, 0.06, 40), Bump(0.12, 270, 2, 0.06, 40)))
+    body = long_bone(
+        CALCANEUS,
+        build,
+        cortex=(0.8, 1.2),
+        domes=(6, 1.5),
+        plates=(0.1,),
+        rows=28,
+        around=28,
+        canal=False,
+        bumps=(Bump(0.70, 90, 3, 0.06, 40), Bump(0.12, 270, 2, 0.06, 40)),
+    )
     shelf = short_bone((11, -2, -26), (9, 11, 6), build, boxy=2.4)  # sustentaculum
     return body + shelf
 
 
 def _talus(build: Build) -> Bone:
-    dome = short_bone((2, -2, -7), (15.5, 21, 12), build, boxy=2.5, lumps=((0, -1, -0.4, 0.12),), shell=1.1, rows=22, around=28)
-    neck = bent_bone([(3, 6, -11), (6, 18, -12), (8, 29, -14)], (12, 11, 14), (10, 9.5, 12), build, shell=1.0, domes=(2, 5))
+    dome = short_bone(
+        (2, -2, -6), (15.5, 21, 14.5), build, boxy=2.6, lumps=((0, -1, -0.5, 0.14),), shell=1.1, rows=22, around=28
+    )
+    neck = bent_bone(
+        [(3, 6, -11), (6, 18, -12), (8, 29, -14)], (12, 11, 14), (10, 9.5, 12), build, shell=1.0, domes=(2, 5)
+    )
     return dome + neck
 
 
@@ -71,8 +91,16 @@ def _ray(number: int, build: Build, curl: float, rng: np.random.Generator) -> tu
     frame[:, 2] = np.cross(frame[:, 0], frame[:, 1])
     spur = (Bump(0.0, 180, 4.5, 0.05, 40),) if number == 4 else ()
     rows = [(t * length, w * half, d * half * 1.1) for t, w, d in METACARPAL]
-    bone = long_bone(rows, build, cortex=(0.6, 0.26 * half), domes=(0.8, 3.5), plates=(0.1 if number == 0 else 0.88,),
-                     bumps=spur, rows=24, around=20)
+    bone = long_bone(
+        rows,
+        build,
+        cortex=(0.6, 0.26 * half),
+        domes=(0.8, 3.5),
+        plates=(0.1 if number == 0 else 0.88,),
+        bumps=spur,
+        rows=24,
+        around=20,
+    )
     bones, joints = [bone.moved(frame, start)], [start, end]
     frame = rotation("z", rng.normal(0, 2)) @ frame @ rotation("x", 24)  # toes rise from the metatarsals
     place = end + frame @ [0.0, 5.5, 0.0]
@@ -81,8 +109,16 @@ def _ray(number: int, build: Build, curl: float, rng: np.random.Generator) -> tu
         table = FINGERTIP if k == last else PHALANX
         width = (0.86, 0.8, 0.8)[k] * half * (1.0 if number == 0 else 0.8)
         rows = [(t * size, w * width, d * width * 0.85) for t, w, d in table]
-        bone = long_bone(rows, build, cortex=(0.5, 0.2 * width), domes=(-0.5, 0.8), plates=(0.14,), rows=18, around=16,
-                         canal=size > 20)
+        bone = long_bone(
+            rows,
+            build,
+            cortex=(0.5, 0.2 * width),
+            domes=(-0.5, 0.8),
+            plates=(0.14,),
+            rows=18,
+            around=16,
+            canal=size > 20,
+        )
         bones.append(bone.moved(frame, place))
         place = place + frame @ [0.0, size + 1.8, 0.0]
         joints.append(place)

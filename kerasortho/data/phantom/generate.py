@@ -25,7 +25,7 @@ SMALLEST, LARGEST = 32, 4096
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """What to draw: ``patients`` with ``views`` pictures each, the longer side ``size`` px, as ``format`` "png" or "dicom"."""
+    """What to draw: ``patients``, ``views`` of each, the longer side ``size`` px, ``format`` "png" or "dicom"."""
 
     patients: int = 40
     views: int = 2
@@ -34,15 +34,24 @@ class PhantomSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("patients", 1, 99_999), ("views", 1, 100), ("size", SMALLEST, LARGEST), ("seed", 0, 2**63)):
+        for name, low, high in (
+            ("patients", 1, 99_999),
+            ("views", 1, 100),
+            ("size", SMALLEST, LARGEST),
+            ("seed", 0, 2**63),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise KerasOrthoError(f"{name} must be from {low} to {high}. Received: {value}")
         if self.format not in FORMATS:
-            raise KerasOrthoError(f"format must be png or dicom. Received: {self.format}.{did_you_mean(self.format, FORMATS)}")
+            raise KerasOrthoError(
+                f"format must be png or dicom. Received: {self.format}.{did_you_mean(self.format, FORMATS)}"
+            )
 
 
-def generate_phantoms(folder: str | os.PathLike[str], settings: PhantomSettings | None = None, *, processes: int = 1) -> Manifest:
+def generate_phantoms(
+    folder: str | os.PathLike[str], settings: PhantomSettings | None = None, *, processes: int = 1
+) -> Manifest:
     """Write ``images/``, ``masks/``, ``phantom.json`` (the settings) and, last, ``manifest.csv``; return the manifest.
 
     The files are the same for any number of ``processes``. Files of an older run are never overwritten.
@@ -65,7 +74,7 @@ def generate_phantoms(folder: str | os.PathLike[str], settings: PhantomSettings 
 
 
 def split_patients(patients: int, seed: int) -> list[str]:
-    """Return each patient's split: 60 / 20 / 20 in either limb, no split empty where a limb has three patients or more."""
+    """Return each patient's split: 60 / 20 / 20 in either limb, none empty where a limb has three patients or more."""
     splits = [""] * patients
     for limb in (0, 1):
         own = [number for number in range(patients) if draw_patient(number, seed).limb == ("upper", "lower")[limb]]
@@ -82,8 +91,14 @@ def _write_one(folder: Path, settings: PhantomSettings, numbers: tuple[int, int]
     image, mask = write_picture(picture, folder, settings.format, settings.seed)
     patient = picture.patient
     return {
-        "image": relative_cell(image, folder), "mask": relative_cell(mask, folder), "label": patient.limb, "group": patient.name,
-        "split": "", "region": patient.region, "view": picture.view, "side": patient.side,
+        "image": relative_cell(image, folder),
+        "mask": relative_cell(mask, folder),
+        "label": patient.limb,
+        "group": patient.name,
+        "split": "",
+        "region": patient.region,
+        "view": picture.view,
+        "side": patient.side,
     }
 
 
@@ -91,4 +106,6 @@ def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise KerasOrthoError(f"{folder} is a file, not a folder. Name a new or empty folder for the phantoms.")
     if folder.is_dir() and any(folder.iterdir()):
-        raise KerasOrthoError(f"{folder} is not empty, and phantoms overwrite nothing. Name a new folder, or delete this one first.")
+        raise KerasOrthoError(
+            f"{folder} is not empty, and phantoms overwrite nothing. Name a new folder, or delete this one first."
+        )

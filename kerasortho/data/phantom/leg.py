@@ -9,24 +9,57 @@ import numpy as np
 
 from kerasortho.data.phantom.bones import Bone, Build, bent_bone, long_bone, short_bone
 from kerasortho.data.phantom.foot import foot
-from kerasortho.data.phantom.meshes import Array, Bump, rotation
+from kerasortho.data.phantom.meshes import Array, rotation
 from kerasortho.data.phantom.scene import Scene
+from kerasortho.data.phantom.shapes import Bump
 
 FEMUR = 440.0  # from the head's centre to the knee's axis
 TIBIA = 375.0  # from the knee's axis to the ankle's
 FROM_FOOT = np.array([[-1.0, 0, 0], [0, 0, -1.0], [0, -1.0, 0]])  # the foot's x, y, z in the leg's frame
 
 FEMUR_SHAFT = (  # the shaft runs from the great trochanter, 50 mm lateral of the head, to the knee
-    (-8, 10, 12, 56, 8), (8, 15, 16, 52, 6), (30, 19, 19, 46, 3), (55, 18, 17.5, 43, 1), (80, 15.5, 15.5, 42, 0), (130, 14, 14.5, 38, -3), (220, 14, 14.5, 28, -6),
-    (310, 15, 15, 17, -4), (360, 20, 17, 11, -2), (395, 31, 19, 6, 0), (418, 39, 20, 3, -2), (432, 38, 20, 2, -3), (440, 33, 17, 2, -4),
+    (-8, 10, 12, 56, 8),
+    (8, 16, 17, 51, 7),
+    (25, 21, 19, 45, 4),
+    (45, 23, 18.5, 41, 2),
+    (62, 19, 17.5, 41, 1),
+    (85, 15.5, 15.5, 41, 0),
+    (130, 14, 14.5, 38, -3),
+    (220, 14, 14.5, 28, -6),
+    (310, 15, 15, 17, -4),
+    (360, 20, 17, 11, -2),
+    (388, 27, 19, 6, 0),
+    (406, 36, 24, 4, 1),
+    (420, 39, 26, 2, 2),
+    (434, 37, 23, 2, 0),
 )
 TIBIA_TABLE = (
-    (18, 35, 23, 0, 3), (24, 37.5, 24.5, 0, 3), (36, 33, 23, 0, 1), (52, 24, 21, 0, -1), (80, 17, 18, 0, -2), (130, 14, 16, 0, -2),
-    (200, 12.5, 14, 0, -1), (270, 11.5, 12, 0, 0), (320, 13, 12.5, 0, 0), (345, 18, 15.5, -1, 0), (358, 22, 18, -1, 0), (363, 21.5, 18, -1, 0),
+    (18, 35, 23, 0, 3),
+    (24, 37.5, 24.5, 0, 3),
+    (36, 33, 23, 0, 1),
+    (52, 24, 21, 0, -1),
+    (80, 17, 18, 0, -2),
+    (130, 14, 16, 0, -2),
+    (200, 12.5, 14, 0, -1),
+    (270, 11.5, 12, 0, 0),
+    (320, 13, 12.5, 0, 0),
+    (345, 18, 15.5, -1, 0),
+    (358, 22, 18, -1, 0),
+    (363, 21.5, 18, -1, 0),
 )
 FIBULA_TABLE = (
-    (0, 8, 8), (6, 11, 10.5), (14, 10, 9.5), (28, 6.5, 6.5), (60, 6.2, 6.2, -1), (150, 7, 7, -2), (250, 6.2, 6.2, -3), (310, 6.5, 7, -2),
-    (330, 9, 9, 0), (346, 10, 10, 0), (358, 8, 9, 0), (368, 5, 6, 0),
+    (0, 8, 8),
+    (6, 11, 10.5),
+    (14, 10, 9.5),
+    (28, 6.5, 6.5),
+    (60, 6.2, 6.2, -1),
+    (150, 7, 7, -2),
+    (250, 6.2, 6.2, -3),
+    (310, 6.5, 7, -2),
+    (330, 9, 9, 0),
+    (346, 10, 10, 0),
+    (358, 8, 9, 0),
+    (368, 5, 6, 0),
 )
 
 
@@ -53,13 +86,32 @@ def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np
     scene.landmarks["thigh"] = thigh @ [30.0, 120.0, 0.0]
     if "femur" in parts:
         scene.bones.append(femur(build).moved(thigh))
-        path = [thigh @ [x, y, z] for x, y, z in ((48, -60, 6), (46, 0, 6), (38, 80, 6), (30, 170, 4), (18, 270, 2), (8, 360, 0), (2, 430, 0))]
+        path = [
+            thigh @ [x, y, z]
+            for x, y, z in ((48, -60, 6), (46, 0, 6), (38, 80, 6), (30, 170, 4), (18, 270, 2), (8, 360, 0), (2, 430, 0))
+        ]
         path.append(knee + shin @ [0.0, 25.0, 4.0])
-        scene.add_flesh(path, (78, 84, 86, 80, 70, 60, 54, 50), (88, 92, 90, 82, 72, 62, 56, 50), 2 * fat, side=thigh[:, 0])
+        scene.add_flesh(
+            path, (78, 84, 86, 80, 70, 60, 54, 50), (88, 92, 90, 82, 72, 62, 56, 50), 2 * fat, side=thigh[:, 0]
+        )
     if "shin" in parts:
         scene.bones += [bone.moved(shin, knee) for bone in (tibia(build), fibula(build))]
-        path = [knee + shin @ [x, y, z] for x, y, z in ((0, -25, 0), (0, 10, 0), (2, 60, 10), (3, 120, 14), (3, 200, 8), (2, 280, 4), (0, 340, 4), (0, 395, 2))]
-        scene.add_flesh(path, (50, 52, 54, 57, 47, 36, 34, 34), (54, 56, 58, 60, 50, 38, 36, 40), 1.2 * fat, side=shin[:, 0])
+        path = [
+            knee + shin @ [x, y, z]
+            for x, y, z in (
+                (0, -25, 0),
+                (0, 10, 0),
+                (2, 60, 10),
+                (3, 120, 14),
+                (3, 200, 8),
+                (2, 280, 4),
+                (0, 340, 4),
+                (0, 395, 2),
+            )
+        ]
+        scene.add_flesh(
+            path, (50, 52, 54, 57, 47, 36, 34, 34), (54, 56, 58, 60, 50, 38, 36, 40), 1.2 * fat, side=shin[:, 0]
+        )
     if {"femur", "shin"} <= set(parts) and build.growing < 0.75:
         scene.bones.append(patella(build).moved(shin @ rotation("x", -0.42 * pose.knee), knee))
     if "foot" in parts:
@@ -69,22 +121,49 @@ def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np
 
 def femur(build: Build) -> Bone:
     """Return the femur with its head at the origin and its knee axis at y = 440."""
-    shaft = long_bone(FEMUR_SHAFT, build, cortex=(1.0, 6.2), domes=(4, 2), plates=(0.955,), rows=40, around=32,
-                      bumps=(Bump(0.155, 150, 8, 0.025, 35), Bump(0.98, 90, -6, 0.03, 30)))
+    shaft = long_bone(
+        FEMUR_SHAFT,
+        build,
+        cortex=(1.0, 6.2),
+        domes=(4, 6),
+        plates=(0.955,),
+        rows=40,
+        around=32,
+        bumps=(Bump(0.155, 150, 8, 0.025, 35), Bump(0.98, 90, -5, 0.03, 30)),
+    )
     head = short_bone((0, 0, 0), (24, 24, 24), build, boxy=2.0, shell=1.0, rows=20, around=28)
-    neck = bent_bone([(4, 3, 0), (20, 16, 0), (38, 33, 2), (46, 42, 2)], (18, 16, 18, 17), (18, 14, 15, 14), build, shell=1.4)
-    trochanter = short_bone((56, 6, 10), (13, 20, 17), build, boxy=2.3, shell=1.2)
-    inner = short_bone((-21, FEMUR - 2, 10), (14.5, 23, 31), build, boxy=2.3, shell=1.2, turn=rotation("y", -6), rows=22, around=30)
-    outer = short_bone((25, FEMUR - 3, 9), (15, 22, 30), build, boxy=2.3, shell=1.2, turn=rotation("y", 6), rows=22, around=30)
-    return shaft + head + neck + trochanter + inner + outer
+    neck = bent_bone(
+        [(4, 3, 0), (20, 14, 0), (36, 27, 2), (46, 38, 2)], (19, 17, 22, 22), (18, 14, 16, 15), build, shell=1.4
+    )
+    trochanter = short_bone((52, 13, 8), (17, 21, 18), build, boxy=2.2, shell=1.2)
+    inner = short_bone(
+        (-20, FEMUR - 6, 6), (16.5, 28, 33), build, boxy=2.0, shell=1.2, turn=rotation("y", -6), rows=22, around=30
+    )
+    outer = short_bone(
+        (24, FEMUR - 7, 5), (17, 27, 32), build, boxy=2.0, shell=1.2, turn=rotation("y", 6), rows=22, around=30
+    )
+    return shaft + head + neck + trochanter + inner.beside(outer)
 
 
 def tibia(build: Build) -> Bone:
     """Return the tibia in the shin's frame: its plateau 18 mm below the knee's axis, its ankle joint at y = 363."""
-    bone = long_bone(TIBIA_TABLE, build, cortex=(1.1, 5.2), domes=(1.5, -2.5), plates=(0.055, 0.965), rows=40, around=30,
-                     bumps=(Bump(0.105, 270, 6, 0.03, 28), Bump(0.04, 90, -4, 0.03, 25)))
-    spines = [bent_bone([(x, 20, 4), (0.8 * x, 11, 4)], (6, 2.2), (7, 3), build, shell=0.6, rows=10, around=12) for x in (-5.5, 5.5)]
-    malleolus = bent_bone([(-18, 345, 0), (-20.5, 362, -1), (-19.5, 374, -1)], (8, 6.5, 4), (14, 12, 8), build, shell=0.9)
+    bone = long_bone(
+        TIBIA_TABLE,
+        build,
+        cortex=(0.9, 5.2),
+        domes=(1.5, -3.0),
+        plates=(0.055, 0.965),
+        rows=40,
+        around=30,
+        bumps=(Bump(0.105, 270, 6, 0.03, 28), Bump(0.04, 90, -4, 0.03, 25)),
+    )
+    spines = [
+        bent_bone([(x, 20, 4), (0.8 * x, 11, 4)], (6, 2.2), (7, 3), build, shell=0.6, rows=10, around=12)
+        for x in (-5.5, 5.5)
+    ]
+    malleolus = bent_bone(
+        [(-18, 345, 0), (-20.5, 362, -1), (-19.5, 374, -1)], (8, 6.5, 4), (14, 12, 8), build, shell=0.9
+    )
     return bone + spines[0] + spines[1] + malleolus
 
 
@@ -97,10 +176,14 @@ def fibula(build: Build) -> Bone:
 def patella(build: Build) -> Bone:
     """Return the kneecap in the shin's frame with the knee straight."""
     small = 1 - 0.3 * build.growing
-    return short_bone((2, -14, -43), (22 * small, 22 * small, 10.5 * small), build, boxy=2.3, lumps=((0, 1, 0, 0.12),), shell=1.2)
+    return short_bone(
+        (2, -12, -37), (22 * small, 22 * small, 10.5 * small), build, boxy=2.3, lumps=((0, 1, 0, 0.12),), shell=1.2
+    )
 
 
-def _add_foot(scene: Scene, build: Build, pose: LegPose, sole: Array, ankle: Array, fat: float, rng: np.random.Generator) -> None:
+def _add_foot(
+    scene: Scene, build: Build, pose: LegPose, sole: Array, ankle: Array, fat: float, rng: np.random.Generator
+) -> None:
     bones, rays = foot(build, pose.toes, rng)
     scene.bones += [bone.moved(sole, ankle) for bone in bones]
 
@@ -108,12 +191,23 @@ def _add_foot(scene: Scene, build: Build, pose: LegPose, sole: Array, ankle: Arr
         place: Array = ankle + sole @ [x, y, z]
         return place
 
-    back = [at(-3, -60, -36), at(-3, -45, -36), at(-2, -15, -30), at(0, 20, -27), at(0, 60, -33), at(0, 100, -43), at(-1, 135, -47)]
-    scene.add_flesh(back, (20, 27, 33, 37, 42, 46, 42), (20, 28, 36, 38, 29, 20, 14), 0.6 * fat, side=sole[:, 0])
+    back = [
+        at(-3, -60, -36),
+        at(-3, -45, -36),
+        at(-2, -15, -30),
+        at(0, 20, -27),
+        at(0, 60, -33),
+        at(0, 100, -43),
+        at(-1, 135, -46),
+        at(-1, 152, -42),
+    ]
+    scene.add_flesh(
+        back, (20, 27, 33, 37, 42, 47, 46, 38), (20, 28, 36, 38, 29, 20, 15, 11), 0.6 * fat, side=sole[:, 0]
+    )
     neck = [at(0, -4, 50), at(0, -2, 20), at(0, 0, -10), at(-1, -8, -40)]
-    scene.add_flesh(neck, (34, 35, 36, 32), (40, 42, 48, 46), 0.6 * fat, side=sole[:, 0])
+    scene.add_flesh(neck, (29, 33, 36, 32), (32, 38, 48, 46), 0.6 * fat, side=sole[:, 0])
     for joints, half in rays:
         joints = ankle + joints @ sole.T
         path = np.vstack([joints[1:], joints[-1] + (joints[-1] - joints[-2]) * 0.1])
-        width = np.linspace(1.5, 1.15, len(path)) * max(half, 7.5)
+        width = np.linspace(1.6, 1.3, len(path)) * max(half, 8.0)
         scene.add_flesh(path, width, 0.9 * width, 0.2 * fat, side=sole[:, 0], rows=20, around=18)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kerasortho.data.phantom.anatomy import VIEWS, Patient, draw_patient, sight
+from kerasortho.data.phantom.anatomy import VIEWS, Patient, draw_patient, set_up
 from kerasortho.data.phantom.beam import Exposure, expose, trace
 from kerasortho.data.phantom.meshes import Array
 from kerasortho.data.phantom.projection import Camera
@@ -17,7 +17,7 @@ SHAPES = (1.0, 0.8, 0.8, 0.83, 0.75)  # short side : long side of usual cassette
 
 @dataclass(frozen=True)
 class Picture:
-    """``pixels`` (H, W) float32 in [0, 1], bone bright, and the exact ``mask`` (H, W) uint8 in {0, 1} of visible bone."""
+    """``pixels`` (H, W) float32 in [0, 1], bone bright; ``mask`` (H, W) uint8 in {0, 1}: exactly the visible bone."""
 
     patient: Patient
     number: int  # of the patient's views, from 1
@@ -26,6 +26,7 @@ class Picture:
     spacing: float  # mm at the detector
     pixels: Array
     mask: np.ndarray
+    orientation: tuple[str, str]  # DICOM Patient Orientation: where rows and columns lead
     bits: int  # of a PNG: 8 or 16
     inverted: bool  # stored as MONOCHROME1, in DICOM
 
@@ -43,19 +44,19 @@ def take_picture(number: int, view_number: int, *, size: int, seed: int) -> Pict
     patient = draw_patient(number, seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, view_number)))
     view = VIEWS[view_number % len(VIEWS)]
-    scene, seen = sight(patient, view, rng)
+    scene, seen, orientation = set_up(patient, view, rng)
     camera = _camera(scene.landmarks[seen.landmark], np.array(seen.field) * patient.size, size, rng)
     tissue = trace(scene, camera, patient.spongy)
     spacing = camera.spacing
     exposure = _draw_exposure(rng)
     pixels = expose(tissue, exposure, spacing, rng)
-    open_field = _collimate(pixels, tissue.mask, exposure, rng)
+    open_field = _collimate(pixels, exposure, rng)
     mask = (tissue.mask & open_field).astype(np.uint8)
     _mark(pixels, mask, open_field, patient.side, rng)
     lateral = patient.side + "L" if view == "lateral" else patient.side + "LO"
     position = seen.position if view == "frontal" else lateral
     bits, inverted = (8, 16)[rng.integers(2)], bool(rng.integers(2))
-    return Picture(patient, view_number + 1, view, position, spacing, pixels, mask, bits, inverted)
+    return Picture(patient, view_number + 1, view, position, spacing, pixels, mask, orientation, bits, inverted)
 
 
 def _camera(centre: Array, field: Array, size: int, rng: np.random.Generator) -> Camera:
@@ -71,25 +72,26 @@ def _camera(centre: Array, field: Array, size: int, rng: np.random.Generator) ->
 
 def _draw_exposure(rng: np.random.Generator) -> Exposure:
     return Exposure(
-        dose=float(np.exp(rng.uniform(np.log(600), np.log(8000)))),
+        dose=float(np.exp(rng.uniform(np.log(250), np.log(4000)))),
         scatter=float(rng.uniform(0.02, 0.14)),
         blur=float(rng.uniform(0.45, 0.9)),
-        texture=float(rng.uniform(0.08, 0.2)),
+        texture=float(rng.uniform(0.06, 0.15)),
         contrast=float(rng.uniform(0.85, 1.2)),
-        gamma=float(np.exp(rng.normal(0, 0.22))),
-        detail=float(rng.uniform(0.1, 0.9)),
+        gamma=float(np.exp(rng.normal(-0.1, 0.22))),
+        detail=float(rng.uniform(0.2, 1.2)),
         background=float(rng.choice([rng.uniform(0.0, 0.05), rng.uniform(0.05, 0.2)])),
         white=float(rng.uniform(0.8, 1.0)),
     )
 
 
-def _collimate(pixels: Array, mask: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
-    """Shut the beam's borders in place (black shutter, or white where the plate stayed unexposed); return the open field."""
+def _collimate(pixels: Array, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
+    """Shut the beam's borders in place (black shutter, or an unexposed white plate); return the open field."""
     height, width = pixels.shape
     open_field = np.ones((height, width), np.uint8)
     if rng.random() < 0.55:
-        edges = rng.uniform(0, 0.07, 4) * (rng.random(4) < 0.7)
-        box = ((width / 2, height / 2), (width * (1 - edges[0] - edges[1]), height * (1 - edges[2] - edges[3])), rng.normal(0, 1.2))
+        left, right, top, bottom = rng.uniform(0, 0.08, 4) * (rng.random(4) < 0.7)
+        middle = (width * (1 + left - right) / 2, height * (1 + top - bottom) / 2)
+        box = (middle, (width * (1 - left - right), height * (1 - top - bottom)), rng.normal(0, 1.2))
         open_field[:] = 0
         cv2.fillPoly(open_field, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
         outside = float(rng.choice([0.0, exposure.background * 0.6, 0.95]))
@@ -106,14 +108,16 @@ def _mark(pixels: Array, mask: np.ndarray, open_field: np.ndarray, side: str, rn
     inset = round(rng.uniform(0.09, 0.13) * min(height, width))
     corners = [(r, c) for r in (inset, height - inset - tall) for c in (inset, width - inset - tall)]
 
-    def bone(corner: tuple[int, int]) -> int:
+    def bone(corner: list[int]) -> int:
         row, column = corner
         return int(mask[max(0, row - tall) : row + 2 * tall, max(0, column - tall) : column + 2 * tall].sum())
 
-    row, column = min(corners, key=bone)
-    if bone((row, column)) or rng.random() < 0.15:
+    row, column = min(rng.permutation(corners).tolist(), key=bone)
+    if bone([row, column]) or rng.random() < 0.15:
         return
     stamp = np.zeros(pixels.shape, np.uint8)
-    cv2.putText(stamp, side, (column, row + tall), cv2.FONT_HERSHEY_SIMPLEX, tall / 22, 255, max(1, tall // 8), cv2.LINE_AA)
+    cv2.putText(
+        stamp, side, (column, row + tall), cv2.FONT_HERSHEY_SIMPLEX, tall / 22, 255, max(1, tall // 8), cv2.LINE_AA
+    )
     letter = (stamp * open_field).astype(np.float32) / 255
     pixels += letter * (0.97 - pixels)

@@ -49,7 +49,9 @@ class Patch:
 
     def add_to(self, image: Array) -> None:
         """Add the patch to a whole image (H, W)."""
-        image[self.row : self.row + self.chords.shape[0], self.column : self.column + self.chords.shape[1]] += self.chords
+        image[self.row : self.row + self.chords.shape[0], self.column : self.column + self.chords.shape[1]] += (
+            self.chords
+        )
 
 
 def chords(mesh: Mesh, camera: Camera) -> Patch | None:
@@ -107,8 +109,8 @@ def _planes(points: Array, faces: np.ndarray) -> Array:
     return np.stack([level, by_column, by_row])
 
 
-def merged_chords(meshes: Sequence[Mesh], camera: Camera, power: float = 4.0) -> Patch | None:
-    """Return the chords of overlapping parts of one body, as the p-norm of the parts' chords.
+def merged_chords(meshes: Sequence[Mesh], camera: Camera, squarings: int = 2) -> Patch | None:
+    """Return the chords of overlapping parts of one body: the p-norm of the parts' chords, p = 2 ** ``squarings``.
 
     The outline is exactly the union's; inside, the p-norm lies between the longest part (full overlap) and the sum.
     """
@@ -120,5 +122,10 @@ def merged_chords(meshes: Sequence[Mesh], camera: Camera, power: float = 4.0) ->
     right = max(p.column + p.chords.shape[1] for p in patches)
     total = np.zeros((bottom - row, right - column))
     for patch in patches:
-        Patch(patch.chords**power, patch.row - row, patch.column - column).add_to(total)
-    return Patch(total ** (1 / power), row, column)
+        powers = patch.chords
+        for _ in range(squarings):
+            powers = powers * powers
+        Patch(powers, patch.row - row, patch.column - column).add_to(total)
+    for _ in range(squarings):
+        np.sqrt(total, out=total)
+    return Patch(total, row, column)

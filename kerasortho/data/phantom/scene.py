@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from kerasortho.data.phantom.bones import Bone
-from kerasortho.data.phantom.meshes import Array, Mesh, curved_tube
+from kerasortho.data.phantom.meshes import Array, Mesh
+from kerasortho.data.phantom.shapes import Numbers, curved_tube
 
 
 @dataclass
@@ -22,17 +24,24 @@ class Scene:
     landmarks: dict[str, Array] = field(default_factory=dict)
 
     def add_flesh(
-        self, path: Sequence[Sequence[float]] | Sequence[Array] | Array, widths: Sequence[float] | Array, depths: Sequence[float] | Array,
-        fat: float, *, side: Sequence[float] | Array, rows: int = 30, around: int = 28,
+        self,
+        path: Sequence[Sequence[float]] | Sequence[Array] | Array,
+        widths: Numbers,
+        depths: Numbers,
+        fat: float,
+        *,
+        side: Numbers,
+        rows: int = 30,
+        around: int = 28,
     ) -> None:
         """Add a limb segment: a tube of muscle under ``fat`` mm of fat and skin."""
-        points = np.asarray(path, float).tolist()
-        kw = {"side": np.asarray(side, float), "rows": rows, "around": around}
+        points = np.asarray(path, float)
+        kw: dict[str, Any] = {"side": np.asarray(side, float), "rows": rows, "around": around}
         wide, deep = np.asarray(widths, float), np.asarray(depths, float)
-        self.skin.append(curved_tube(points, wide, deep, **kw))  # type: ignore[arg-type]
-        self.muscle.append(curved_tube(points, wide, deep, inset=1.2 + fat, **kw))  # type: ignore[arg-type]
+        self.skin.append(curved_tube(points, wide, deep, **kw))
+        self.muscle.append(curved_tube(points, wide, deep, inset=1.2 + fat, **kw))
 
-    def moved(self, rotation: Array, origin: Array | Sequence[float] = (0.0, 0.0, 0.0)) -> Scene:
+    def moved(self, rotation: Array, origin: Numbers = (0.0, 0.0, 0.0)) -> Scene:
         """Return the scene after ``rotation`` (3, 3) and then a shift by ``origin`` (3,) mm."""
         shift = np.asarray(origin, float)
         return Scene(

@@ -8,15 +8,29 @@ from __future__ import annotations
 import numpy as np
 
 from kerasortho.data.phantom.bones import Bone, Build, bent_bone, flat_bone, short_bone
-from kerasortho.data.phantom.meshes import curved_tube, rotation
+from kerasortho.data.phantom.meshes import rotation
 from kerasortho.data.phantom.scene import Scene
+from kerasortho.data.phantom.shapes import curved_tube
 
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 HIP = 88.0  # from the body's midline to a femoral head
 SHOULDER = 175.0  # from the midline to a humeral head
 
-ILIUM = ((18, -18), (30, -40), (36, -66), (48, -96), (42, -118), (14, -132), (-22, -132), (-48, -118), (-58, -98), (-46, -78),
-         (-38, -50), (-30, -22), (-8, -8))
+ILIUM = (
+    (18, -18),
+    (30, -40),
+    (36, -66),
+    (48, -96),
+    (42, -118),
+    (14, -132),
+    (-22, -132),
+    (-48, -118),
+    (-58, -98),
+    (-46, -78),
+    (-38, -50),
+    (-30, -22),
+    (-8, -8),
+)
 BLADE = ((-28, -6), (-40, 18), (-62, 70), (-86, 108), (-96, 108), (-98, 60), (-96, 5), (-88, -22), (-60, -16))
 
 
@@ -31,24 +45,69 @@ def pelvis(build: Build, fat: float) -> Scene:
 
 
 def _hip_bone(build: Build) -> Bone:
-    wing = flat_bone(ILIUM, (0, -75), build, rim=7.0, middle=2.4, bow=(-0.45, 0.1, 0.6), shell=1.2)
-    socket = bent_bone([(-12, -30, 4), (-16, -14, 4), (-18, 2, 2), (-15, 18, 2)], (12, 17, 16, 12), (24, 28, 27, 20), build, shell=1.6)
-    roof = bent_bone([(-14, -31, 0), (8, -30, 0), (24, -19, 0)], (9, 8.5, 4), (24, 24, 18), build, shell=1.6, side=(0, 1, 0))
-    upper_ramus = bent_bone([(-16, 8, -14), (-36, 14, -34), (-58, 20, -44), (-80, 28, -46)], (10, 7.5, 8, 10), (10, 8, 8, 9), build,
-                            shell=1.3, side=(0, 1, 0))
+    wing = flat_bone(ILIUM, (0, -75), build, rim=8.5, middle=3.0, bow=(-0.45, 0.1, 0.6), shell=1.5)
+    socket = bent_bone(
+        [(-14, -34, 4), (-22, -18, 4), (-26, 0, 2), (-22, 16, 2)], (11, 12, 9, 10), (20, 24, 24, 18), build, shell=1.4
+    )
+    roof = bent_bone(
+        [(-14, -33, 0), (8, -33, 0), (25, -22, 0)], (7, 7, 3.5), (22, 22, 16), build, shell=1.6, side=(0, 1, 0)
+    )
+    upper_ramus = bent_bone(
+        [(-16, 8, -14), (-36, 14, -34), (-58, 20, -44), (-80, 28, -46)],
+        (10, 7.5, 8, 10),
+        (10, 8, 8, 9),
+        build,
+        shell=1.3,
+        side=(0, 1, 0),
+    )
     body = bent_bone([(-80, 24, -46), (-81, 42, -44), (-76, 56, -38)], (7, 8, 7), (8, 8, 7), build)
-    lower_ramus = bent_bone([(-77, 54, -38), (-62, 72, -20), (-44, 82, 2), (-30, 74, 14)], (7, 6.5, 9, 13), (6, 5, 8, 12), build, side=(1, 0, 0))
-    ischium = bent_bone([(-18, 12, 8), (-20, 36, 18), (-26, 62, 20), (-36, 80, 12)], (14, 12, 14, 12), (15, 13, 15, 12), build, shell=1.5)
-    return wing + socket + roof + upper_ramus + body + lower_ramus + ischium
+    lower_ramus = bent_bone(
+        [(-77, 54, -38), (-62, 72, -20), (-44, 82, 2), (-30, 74, 14)],
+        (7, 6.5, 9, 13),
+        (6, 5, 8, 12),
+        build,
+        side=(1, 0, 0),
+    )
+    ischium = bent_bone(
+        [(-18, 12, 8), (-20, 36, 18), (-26, 62, 20), (-36, 80, 12)],
+        (14, 12, 14, 12),
+        (15, 13, 15, 12),
+        build,
+        shell=1.5,
+    )
+    brim = bent_bone(
+        [(-50, -78, 34), (-36, -52, 22), (-30, -24, 6), (-38, 2, -16), (-62, 18, -40)],
+        (4, 5, 5, 5, 6),
+        (6, 7, 7, 6, 7),
+        build,
+    )
+    return wing + socket + roof + brim + upper_ramus + body + lower_ramus + ischium
 
 
 def _sacrum(build: Build) -> list[Bone]:
-    outline = ((-50, -38), (-20, -46), (20, -46), (50, -38), (46, -5), (26, 28), (10, 58), (-10, 58), (-26, 28), (-46, -5))
+    outline = (
+        (-50, -38),
+        (-20, -46),
+        (20, -46),
+        (50, -38),
+        (46, -5),
+        (26, 28),
+        (10, 58),
+        (-10, 58),
+        (-26, 28),
+        (-46, -5),
+    )
     sacrum = flat_bone(outline, (0, -5), build, rim=12, middle=15, shell=1.2).moved(rotation("x", -28), (-HIP, -60, 45))
     bones = [sacrum]
     for y, z in ((-125, 20), (-162, 16)):
         body = short_bone((-HIP, y, z), (25, 14.5, 18), build, boxy=4.5, shell=1.3)
-        wings = bent_bone([(-HIP - 42, y, z + 26), (-HIP, y + 2, z + 26), (-HIP + 42, y, z + 26)], (5, 9, 5), (4, 8, 4), build, side=(0, 1, 0))
+        wings = bent_bone(
+            [(-HIP - 42, y, z + 26), (-HIP, y + 2, z + 26), (-HIP + 42, y, z + 26)],
+            (5, 9, 5),
+            (4, 8, 4),
+            build,
+            side=(0, 1, 0),
+        )
         spine = short_bone((-HIP, y + 8, z + 46), (4, 13, 14), build, boxy=2.6)
         bones.append(body + wings + spine)
     return bones
@@ -62,15 +121,33 @@ def shoulder_girdle(build: Build, fat: float) -> Scene:
     scene.add_flesh(path, (62, 90, 135, 150, 152, 148, 142), (58, 70, 88, 104, 112, 112, 110), 2 * fat, side=(1, 0, 0))
     cap = [(-110, -25, 8), (-60, -28, 8), (-20, -12, 4), (0, 20, 2), (4, 60, 0)]
     scene.add_flesh(cap, (60, 52, 52, 54, 48), (52, 50, 52, 54, 48), 1.5 * fat, side=(0, 1, 0))
-    scene.add_flesh([(-SHOULDER, -260, 0), (-SHOULDER, -120, 0), (-SHOULDER, -60, 0)], (55, 58, 80), (58, 58, 64), fat, side=(1, 0, 0))
+    scene.add_flesh(
+        [(-SHOULDER, -260, 0), (-SHOULDER, -120, 0), (-SHOULDER, -60, 0)],
+        (55, 58, 80),
+        (58, 58, 64),
+        fat,
+        side=(1, 0, 0),
+    )
     return scene
 
 
 def _scapula(build: Build) -> Bone:
-    blade = flat_bone(BLADE, (-72, 25), build, rim=4.0, middle=1.6, bow=(-0.35, 0, 0.3), shell=0.9).moved(rotation("y", 0), (0, 0, 32))
-    neck = bent_bone([(-64, 12, 26), (-46, 6, 16), (-29, 4, 6)], (9, 10, 18), (7, 8, 13), build, side=(0, 1, 0), domes=(1, -2))
-    spine = bent_bone([(-96, 6, 44), (-62, -12, 48), (-28, -26, 38), (0, -36, 16), (8, -36, -6)], (3.5, 5, 6, 7, 6), (3, 5, 8, 13, 10), build, side=(0, 1, 0))
-    beak = bent_bone([(-42, -12, 8), (-38, -26, -14), (-22, -20, -32), (-16, -14, -36)], (8, 7, 6, 4.5), (8, 7, 6, 4), build)
+    blade = flat_bone(BLADE, (-72, 25), build, rim=4.0, middle=1.6, bow=(-0.35, 0, 0.3), shell=0.9).moved(
+        np.eye(3), (0, 0, 32)
+    )
+    neck = bent_bone(
+        [(-64, 12, 26), (-46, 6, 16), (-29, 4, 6)], (9, 10, 18), (7, 8, 13), build, side=(0, 1, 0), domes=(1, -2)
+    )
+    spine = bent_bone(
+        [(-96, 6, 44), (-62, -12, 48), (-28, -26, 38), (0, -36, 16), (8, -36, -6)],
+        (3.5, 5, 6, 7, 6),
+        (3, 5, 8, 13, 10),
+        build,
+        side=(0, 1, 0),
+    )
+    beak = bent_bone(
+        [(-42, -12, 8), (-38, -26, -14), (-22, -20, -32), (-16, -14, -36)], (8, 7, 6, 4.5), (8, 7, 6, 4), build
+    )
     return blade + neck + spine + beak
 
 
@@ -82,14 +159,23 @@ def _clavicle(build: Build) -> Bone:
 def _chest(build: Build, scene: Scene) -> list[Bone]:
     bones = []
     for number in range(9):
-        top, reach = -32 + 29 * number, min(62 + 17 * number, 122)
-        angles = np.radians(np.linspace(80, -55, 9))  # from the spine behind round the side to the front
-        path = [(-SHOULDER + 14 + reach * np.cos(a) * 0.98, top + 46 * (1 - np.sin(a)) * 0.62, 86 * np.sin(a)) for a in angles]
+        top, reach = -44 + 27 * number, (66, 88, 104, 114, 120, 124, 126, 127, 128)[number]
+        angles = np.radians(np.linspace(80, -42, 9))  # from the spine behind round the side to the front
+        path = [
+            (-SHOULDER + 10 + reach * np.cos(a), top + (34 + 6 * number) * (1 - np.sin(a)), 0.72 * reach * np.sin(a))
+            for a in angles
+        ]
         bones.append(bent_bone(path, [5.6] * 9, [3.2] * 9, build, shell=0.9, side=(0, 1, 0), rows=30, around=14))
     for number in range(11):
         y = -78 + 31 * number
-        body = short_bone((-SHOULDER, y, 28), (17, 12.5, 15), build, boxy=4.0)
+        body = short_bone((-SHOULDER, y, 28), (17, 13.5, 15), build, boxy=4.5)
         bones.append(body + short_bone((-SHOULDER, y + 6, 64), (3.5, 12, 20), build, boxy=2.6))
-    lung = [(-SHOULDER + 48, -38, 8), (-SHOULDER + 62, 0, 4), (-SHOULDER + 74, 70, 0), (-SHOULDER + 80, 160, 0), (-SHOULDER + 82, 290, 0)]
-    scene.air.append(curved_tube(lung, (18, 36, 44, 50, 50), (26, 58, 76, 82, 80)))
+    lung = [
+        (-SHOULDER + 56, -30, 8),
+        (-SHOULDER + 62, 0, 4),
+        (-SHOULDER + 70, 70, 0),
+        (-SHOULDER + 74, 160, 0),
+        (-SHOULDER + 76, 290, 0),
+    ]
+    scene.air.append(curved_tube(lung, (36, 42, 50, 56, 56), (34, 56, 74, 80, 80), domes=(22, 10)))
     return bones

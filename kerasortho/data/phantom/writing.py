@@ -15,15 +15,23 @@ from kerasortho.files import atomic_path
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 FORMATS = ("png", "dicom")
 BITS_STORED = 12
 DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 # SNOMED CT codes of DICOM's CID 4009 "DX Anatomy Imaged"
 ANATOMY_CODES = {
-    "hand": ("85562004", "Hand"), "wrist": ("8205005", "Wrist"), "forearm": ("14975008", "Forearm"), "elbow": ("16953009", "Elbow joint"),
-    "shoulder": ("16982005", "Shoulder"), "foot": ("56459004", "Foot"), "ankle": ("70258002", "Ankle joint"),
-    "lower_leg": ("30021000", "Lower leg"), "knee": ("72696002", "Knee"), "hip": ("24136001", "Hip joint"),
+    "hand": ("85562004", "Hand"),
+    "wrist": ("74670003", "Wrist joint"),
+    "forearm": ("14975008", "Forearm"),
+    "elbow": ("16953009", "Elbow joint"),
+    "shoulder": ("16982005", "Shoulder"),
+    "foot": ("56459004", "Foot"),
+    "ankle": ("70258002", "Ankle joint"),
+    "lower_leg": ("30021000", "Lower leg"),
+    "knee": ("72696002", "Knee"),
+    "hip": ("24136001", "Hip joint"),
 }
 
 
@@ -33,7 +41,8 @@ def require_pydicom() -> None:
         import pydicom  # noqa: F401
     except ImportError as error:
         raise KerasOrthoError(
-            "Writing DICOM needs pydicom, which is not installed. Install it with: pip install 'kerasortho[dicom]', or use --format png."
+            "Writing DICOM needs pydicom, which is not installed. Install it with: pip install 'kerasortho[dicom]'; "
+            "or use --format png."
         ) from error
 
 
@@ -62,7 +71,9 @@ def quantised(pixels: np.ndarray, bits: int) -> np.ndarray:
 def _png(values: np.ndarray) -> bytes:
     done, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
-        raise KerasOrthoError("OpenCV could not encode a PNG file. Is opencv-python-headless installed whole? See `kerasortho doctor`.")
+        raise KerasOrthoError(
+            "OpenCV could not encode a PNG file. Is opencv-python-headless installed whole? See `kerasortho doctor`."
+        )
     return bytes(data.tobytes())
 
 
@@ -72,10 +83,10 @@ def to_dicom(picture: Picture, seed: int) -> Dataset:
     All identifiers derive from the seed; dates and the patient's name stay empty.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = DX_FOR_PRESENTATION
+    meta.MediaStorageSOPClassUID = UID(DX_FOR_PRESENTATION)
     meta.MediaStorageSOPInstanceUID = _uid(seed, picture, "instance", picture.number, picture.pixels.shape)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
@@ -87,19 +98,32 @@ def to_dicom(picture: Picture, seed: int) -> Dataset:
     return dataset
 
 
-def _uid(seed: int, picture: Picture, *level: object) -> str:
+def _uid(seed: int, picture: Picture, *level: object) -> UID:
     from pydicom.uid import generate_uid
 
-    return str(generate_uid(entropy_srcs=["kerasortho phantom", str(seed), picture.patient.name, *map(str, level)]))
+    return generate_uid(entropy_srcs=["kerasortho phantom", str(seed), picture.patient.name, *map(str, level)])
 
 
 def _patient_and_study(picture: Picture, seed: int) -> dict[str, Any]:
     patient = picture.patient
     return {
-        "PatientName": "", "PatientID": patient.name, "PatientBirthDate": "", "PatientSex": "", "PatientAge": f"{patient.age:03d}Y",
-        "StudyInstanceUID": _uid(seed, picture, "study"), "StudyDate": "", "StudyTime": "", "StudyID": "1", "AccessionNumber": "",
-        "ReferringPhysicianName": "", "SeriesInstanceUID": _uid(seed, picture, "series"), "SeriesNumber": 1, "Modality": "DX",
-        "PresentationIntentType": "FOR PRESENTATION", "Manufacturer": "kerasortho", "ManufacturerModelName": "phantom",
+        "PatientName": "",
+        "PatientID": patient.name,
+        "PatientBirthDate": "",
+        "PatientSex": "",
+        "PatientAge": f"{patient.age:03d}Y",
+        "StudyInstanceUID": _uid(seed, picture, "study"),
+        "StudyDate": "",
+        "StudyTime": "",
+        "StudyID": "1",
+        "AccessionNumber": "",
+        "ReferringPhysicianName": "",
+        "SeriesInstanceUID": _uid(seed, picture, "series"),
+        "SeriesNumber": 1,
+        "Modality": "DX",
+        "PresentationIntentType": "FOR PRESENTATION",
+        "Manufacturer": "kerasortho",
+        "ManufacturerModelName": "phantom",
         "ImageComments": "Synthetic phantom: no patient was imaged.",
     }
 
@@ -107,10 +131,13 @@ def _patient_and_study(picture: Picture, seed: int) -> dict[str, Any]:
 def _anatomy(picture: Picture) -> dict[str, Any]:
     value, meaning = ANATOMY_CODES[picture.patient.region]
     region = _code(value, "SCT", meaning)
-    rows = {"PA": ["R", "F"], "AP": ["L", "F"]}.get(picture.position, ["A", "F"])
     return {
-        "BodyPartExamined": REGIONS[picture.patient.region][1], "AnatomicRegionSequence": [region], "ImageLaterality": picture.patient.side,
-        "ViewPosition": picture.position, "ViewCodeSequence": [_view_code(picture)], "PatientOrientation": rows,
+        "BodyPartExamined": REGIONS[picture.patient.region][1],
+        "AnatomicRegionSequence": [region],
+        "ImageLaterality": picture.patient.side,
+        "ViewPosition": picture.position,
+        "ViewCodeSequence": [_view_code(picture)],
+        "PatientOrientation": list(picture.orientation),
         "AcquisitionContextSequence": [],
     }
 
@@ -118,9 +145,9 @@ def _anatomy(picture: Picture) -> dict[str, Any]:
 def _view_code(picture: Picture) -> Dataset:
     """Return the view's code from DICOM's CID 4010 "DX View", written in SNOMED CT."""
     if picture.view == "lateral":
-        return _code("399067008", "SCT", "lateral projection")
+        return _code("399067008", "SCT", "lateral")
     if picture.view == "oblique":
-        return _code("399182000", "SCT", "oblique projection")
+        return _code("399182000", "SCT", "oblique")
     if picture.position == "PA":
         return _code("272479007", "SCT", "postero-anterior")
     return _code("399348003", "SCT", "antero-posterior")
@@ -137,9 +164,15 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 def _detector(picture: Picture) -> dict[str, Any]:
     spacing = f"{picture.spacing:.6g}"
     return {
-        "InstanceNumber": picture.number, "ImageType": ["DERIVED", "PRIMARY"], "ContentDate": "", "ContentTime": "",
-        "DerivationDescription": "computed from a geometric model", "DetectorType": "DIRECT", "ImagerPixelSpacing": [spacing, spacing],
-        "BurnedInAnnotation": "NO", "LossyImageCompression": "00",
+        "InstanceNumber": picture.number,
+        "ImageType": ["DERIVED", "PRIMARY"],
+        "ContentDate": "",
+        "ContentTime": "",
+        "DerivationDescription": "computed from a geometric model",
+        "DetectorType": "DIRECT",
+        "ImagerPixelSpacing": [spacing, spacing],
+        "BurnedInAnnotation": "NO",
+        "LossyImageCompression": "00",
     }
 
 
@@ -149,10 +182,21 @@ def _pixels(picture: Picture) -> dict[str, Any]:
     if picture.inverted:
         values = np.uint16(full - 1) - values
     return {
-        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME1" if picture.inverted else "MONOCHROME2",
-        "Rows": values.shape[0], "Columns": values.shape[1], "BitsAllocated": 16, "BitsStored": BITS_STORED, "HighBit": BITS_STORED - 1,
-        "PixelRepresentation": 0, "PixelIntensityRelationship": "LOG", "PixelIntensityRelationshipSign": 1 if picture.inverted else -1,
-        "RescaleIntercept": "0", "RescaleSlope": "1", "RescaleType": "US",
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME1" if picture.inverted else "MONOCHROME2",
+        "Rows": values.shape[0],
+        "Columns": values.shape[1],
+        "BitsAllocated": 16,
+        "BitsStored": BITS_STORED,
+        "HighBit": BITS_STORED - 1,
+        "PixelRepresentation": 0,
+        "PixelIntensityRelationship": "LOG",
+        "PixelIntensityRelationshipSign": 1 if picture.inverted else -1,
+        "RescaleIntercept": "0",
+        "RescaleSlope": "1",
+        "RescaleType": "US",
         "PresentationLUTShape": "INVERSE" if picture.inverted else "IDENTITY",
-        "WindowCenter": str(full // 2), "WindowWidth": str(full), "PixelData": values.astype("<u2").tobytes(),
+        "WindowCenter": str(full // 2),
+        "WindowWidth": str(full),
+        "PixelData": values.astype("<u2").tobytes(),
     }

@@ -1,0 +1,213 @@
+"""What is wrong with a dataset: broken files, unfit masks, duplicates, leaks and contradictions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from kerasortho.data.duplicates import Duplicate
+from kerasortho.data.findings import Case, Finding, sort_findings
+from kerasortho.data.inspection import Inspection, MaskFacts, duplicate_rows, inspect_manifest
+from kerasortho.data.manifest import FIXED_COLUMNS, Manifest, Row, is_excluded
+from kerasortho.data.splits import crossing_groups
+
+BROKEN = ("missing", "truncated", "unreadable")
+"""Kinds of findings whose images cannot be used at all."""
+
+_MOST_CLASSES = 20  # a further column with no more different values than this is taken for a label
+_Used = list[tuple[Row, Inspection]]
+
+
+def check_manifest(manifest: Manifest, *, processes: int = 1, what: str = "") -> list[Finding]:
+    """Return everything that is found in a manifest and its files, errors first.
+
+    Excluded rows are only counted: they are known to be bad.
+
+    Args:
+        manifest: read it with ``check_files=False``, so that missing files become findings.
+        processes: how many processes read files.
+        what: a word for the progress on stderr; empty for none.
+    """
+    inspections = inspect_manifest(manifest, processes=processes, what=what)
+    used = [(row, item) for row, item in zip(manifest.rows, inspections, strict=True) if item is not None]
+    pairs = duplicate_rows(inspections)
+    return sort_findings(
+        [
+            *_file_findings(used),
+            *_mask_findings(used),
+            *_leaks(manifest, pairs),
+            *_duplicates(manifest, pairs),
+            *_contradictions(manifest, inspections, pairs),
+            *_table_findings(manifest),
+        ]
+    )
+
+
+def exclude_broken(manifest: Manifest, findings: Sequence[Finding]) -> Manifest:
+    """Return the manifest with the reason in column ``exclude`` for every image that cannot be read."""
+    reasons = {
+        case.names[0]: f"{finding.kind}: {case.detail}" for finding in findings if finding.kind in BROKEN for case in finding.cases
+    }
+    return manifest.with_column("exclude", [reasons.get(row["image"], row.get("exclude", "")) for row in manifest.rows])
+
+
+def _file_findings(used: _Used) -> Iterator[Finding]:
+    broken = [(row["image"], item) for row, item in used if item.problem]
+    cases = {kind: [Case((image,), item.problem) for image, item in broken if _kind(item) == kind] for kind in BROKEN}
+    yield Finding("error", "missing", "Image files that the manifest names are not there.", tuple(cases["missing"]))
+    yield Finding("error", "truncated", "The files end before their images do. Get them again or exclude them.", tuple(cases["truncated"]))
+    yield Finding("error", "unreadable", "The files cannot be read as radiographs.", tuple(cases["unreadable"]))
+    constant = tuple(Case((row["image"],)) for row, item in used if item.constant)
+    yield Finding("warning", "constant", "All pixels have the same value: there is nothing on the image.", constant)
+    warned: dict[str, list[Case]] = defaultdict(list)
+    for row, item in used:
+        for text in item.warnings:
+            warned[text].append(Case((row["image"],)))
+    for text, images in warned.items():
+        yield Finding("info", "reader_remark", text, tuple(images))
+
+
+def _kind(item: Inspection) -> str:
+    return "missing" if item.missing else "truncated" if item.truncated else "unreadable"
+
+
+def _mask_findings(used: _Used) -> Iterator[Finding]:
+    readable = [(row, item) for row, item in used if not item.problem]
+    for column in ("mask", "ignore"):
+        facts = [(row, item, item.mask if column == "mask" else item.ignore) for row, item in readable]
+        problems = [(row, item.mask_problem if column == "mask" else item.ignore_problem) for row, item in readable]
+        missing = tuple(Case((row["image"],), row[column]) for row, text in problems if text == "no such file")
+        yield Finding("error", f"{column}_missing", f"Files in column {column} are not there.", missing)
+        unreadable = tuple(Case((row["image"],), text) for row, text in problems if text not in ("", "no such file"))
+        yield Finding("error", f"{column}_unreadable", f"Files in column {column} cannot be read.", unreadable)
+        yield from _fitting(column, [(row, item, found) for row, item, found in facts if found is not None])
+    if any(row.get("mask") for row, _ in used):
+        without = tuple(Case((row["image"],), row.get("mask_note", "")) for row, _ in used if not row["mask"])
+        yield Finding("info", "no_mask", "Images without a mask: segmentation leaves them out.", without)
+
+
+def _fitting(column: str, facts: list[tuple[Row, Inspection, MaskFacts]]) -> Iterator[Finding]:
+    """Yield what is wrong with readable masks."""
+    other_size = tuple(
+        Case((row["image"],), f"the image has {_size(item.shape)} pixels, the {column} {_size(found.shape)}")
+        for row, item, found in facts
+        if item.shape is not None and found.shape != item.shape
+    )
+    yield Finding("error", f"{column}_size", f"Files in column {column} have another size than their images.", other_size)
+    not_binary = tuple(Case((row["image"],), f"values {_listed(found.values)}") for row, _, found in facts if not found.binary)
+    meaning = f"Files in column {column} hold other values than 0 and 1, or 0 and 255 (saved as JPEG, perhaps)."
+    yield Finding("error", f"{column}_values", meaning, not_binary)
+    full = tuple(Case((row["image"],)) for row, _, found in facts if found.binary and found.share == 1)
+    yield Finding("warning", f"{column}_full", f"The {column} covers the whole image.", full)
+    if column == "mask":
+        empty = tuple(Case((row["image"],)) for row, _, found in facts if found.share == 0)
+        yield Finding("warning", "mask_empty", "Nothing is marked in the mask: right only where there is nothing to mark.", empty)
+
+
+def _size(shape: tuple[int, int] | None) -> str:
+    return f"{shape[1]}x{shape[0]}" if shape else "?"
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ", ".join(str(value) for value in values) + (", ..." if len(values) > 7 else "")
+
+
+def _leaks(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
+    """Yield groups and duplicates that lie on both sides of a split or fold."""
+    for column in ("split", "fold"):
+        if column not in manifest.columns:
+            continue
+        crossing = crossing_groups(manifest.rows, "group", column)
+        groups = tuple(Case((group,), " and ".join(parts)) for group, parts in crossing.items())
+        yield Finding("error", f"group_crosses_{column}s", f"The same group is in several {column}s: scores would be too good.", groups)
+        leaking = []
+        for pair in pairs:
+            one, other = manifest.rows[pair.first], manifest.rows[pair.second]
+            if one[column] and other[column] and one[column] != other[column]:
+                leaking.append(_pair_case(manifest, pair, f"{one[column]} and {other[column]}, {_likeness(pair)}"))
+        meaning = f"The same exposure is in several {column}s: scores would be too good. `kerasortho data split` keeps duplicates together."
+        yield Finding("error", f"duplicate_crosses_{column}s", meaning, tuple(leaking))
+
+
+def _duplicates(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
+    exact = tuple(_pair_case(manifest, pair, "") for pair in pairs if pair.exact)
+    yield Finding("warning", "exact_duplicates", "Images have identical pixels: they count twice.", exact)
+    near = tuple(_pair_case(manifest, pair, _likeness(pair)) for pair in pairs if not pair.exact)
+    meaning = "Images are the same exposure, saved again, resized, cut or damaged."
+    yield Finding("warning", "near_duplicates", meaning, near)
+
+
+def _contradictions(
+    manifest: Manifest, inspections: Sequence[Inspection | None], pairs: Sequence[Duplicate]
+) -> Iterator[Finding]:
+    """Yield duplicates that are labelled or marked differently."""
+    columns = _label_columns(manifest)
+    label, others = [name for name in columns if name == "label"], [name for name in columns if name != "label"]
+    exact, near = [pair for pair in pairs if pair.exact], [pair for pair in pairs if not pair.exact]
+    meaning = "have different labels: one of them must be wrong."
+    yield Finding("error", "contradicting_labels", f"Identical images {meaning}", _differences(manifest, exact, label))
+    yield Finding("warning", "contradicting_near_labels", f"Near-duplicates {meaning}", _differences(manifest, near, label))
+    meaning = "Duplicates differ in other columns that look like labels."
+    yield Finding("warning", "contradicting_columns", meaning, _differences(manifest, pairs, others))
+    masks = []
+    for pair in pairs:
+        one_item, other_item = inspections[pair.first], inspections[pair.second]
+        if not pair.exact or one_item is None or other_item is None or one_item.mask is None or other_item.mask is None:
+            continue
+        if one_item.mask.content_hash != other_item.mask.content_hash:
+            masks.append(_pair_case(manifest, pair, ""))
+    yield Finding("warning", "contradicting_masks", "Identical images have different masks.", tuple(masks))
+
+
+def _differences(manifest: Manifest, pairs: Sequence[Duplicate], columns: Sequence[str]) -> tuple[Case, ...]:
+    """Return the pairs of rows that differ in any of ``columns``, and how."""
+    cases = []
+    for pair in pairs:
+        one, other = manifest.rows[pair.first], manifest.rows[pair.second]
+        different = [f"{name} {one[name] or '(empty)'} and {other[name] or '(empty)'}" for name in columns if one[name] != other[name]]
+        if different:
+            cases.append(_pair_case(manifest, pair, ", ".join(different)))
+    return tuple(cases)
+
+
+def _label_columns(manifest: Manifest) -> list[str]:
+    """Return ``label`` and the further columns that look like labels: few different values, none a reserved column."""
+    columns = ["label"] if "label" in manifest.columns else []
+    for column in manifest.columns:
+        values = {row[column] for row in manifest.rows}
+        if column not in FIXED_COLUMNS and 1 < len(values) <= min(_MOST_CLASSES, len(manifest.rows) // 2):
+            columns.append(column)
+    return columns
+
+
+def _table_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Yield what the table alone shows."""
+    rows = [row for row in manifest.rows if not is_excluded(row)]
+    if not any(row.get("group") for row in rows):
+        meaning = "There is no column group (patient or study), so nothing guards against leaks but the search for duplicates."
+        yield Finding("warning", "no_groups", meaning, (Case((str(manifest.path.name),)),))
+    else:
+        without = tuple(Case((row["image"],)) for row in rows if not row["group"])
+        yield Finding("warning", "no_group", "Images without a group (patient or study).", without)
+    if any(row.get("split") for row in rows):
+        unused = tuple(Case((row["image"],)) for row in rows if not row["split"])
+        yield Finding("info", "no_split", "Images in no split: they are used for nothing.", unused)
+        classes = sorted({row["label"] for row in rows if row.get("label")})
+        present = {(row["split"], row.get("label", "")) for row in rows}
+        absent = tuple(
+            Case((name,), f"not in {part}")
+            for part in sorted({row["split"] for row in rows} - {""})
+            for name in classes
+            if (part, name) not in present
+        )
+        yield Finding("warning", "class_missing_in_split", "Classes that a split has no image of.", absent)
+    excluded = tuple(Case((row["image"],), row["exclude"]) for row in manifest.rows if is_excluded(row))
+    yield Finding("info", "excluded", "Images with a reason in column exclude were not looked at.", excluded)
+
+
+def _pair_case(manifest: Manifest, pair: Duplicate, detail: str) -> Case:
+    return Case((manifest.rows[pair.first]["image"], manifest.rows[pair.second]["image"]), detail)
+
+
+def _likeness(pair: Duplicate) -> str:
+    return "identical" if pair.exact else f"correlation {pair.score:.3f}"

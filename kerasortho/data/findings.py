@@ -1,0 +1,86 @@
+"""What the dataset checker found: as a table for people and as plain values for JSON."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kerasortho.data.manifest import Manifest, is_excluded
+
+LEVELS = ("error", "warning", "info")
+_SHOWN = 3
+_WIDTH = 110
+_LONGEST_DETAIL = 150
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image (or two that are duplicates), as the manifest writes it, or one group; and what is the matter with it."""
+
+    names: tuple[str, ...]
+    detail: str = ""
+
+    def describe(self, folder: str) -> str:
+        """Return the case in one line, its names without the ``folder`` they all lie in."""
+        detail = textwrap.shorten(self.detail, _LONGEST_DETAIL, placeholder=" ...")
+        return " = ".join(name.removeprefix(folder) for name in self.names) + (f": {detail}" if detail else "")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All cases of one ``kind`` (a fixed word for programs), their ``level`` and what they mean."""
+
+    level: str
+    kind: str
+    meaning: str
+    cases: tuple[Case, ...]
+
+
+def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings that have cases, errors first."""
+    return sorted((finding for finding in findings if finding.cases), key=lambda finding: LEVELS.index(finding.level))
+
+
+def has_errors(findings: Sequence[Finding]) -> bool:
+    """Tell whether any finding is an error."""
+    return any(finding.level == "error" for finding in findings)
+
+
+def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
+    """Return the findings as text: one paragraph each, with its count and the first few cases."""
+    excluded = sum(is_excluded(row) for row in manifest.rows)
+    folder = os.path.commonprefix([row["image"] for row in manifest.rows]).rpartition("/")[0]
+    folder = f"{folder}/" if folder and len(manifest.rows) > 1 else ""
+    lines = [f"{manifest.path}: {len(manifest.rows)} images, {excluded} excluded", *([f"All images lie below {folder}"] if folder else [])]
+    for finding in findings:
+        lines += ["", f"{finding.level.upper()}  {finding.kind}: {len(finding.cases)}"]
+        lines += textwrap.wrap(finding.meaning, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        lines += [f"    {case.describe(folder)}" for case in finding.cases[:_SHOWN]]
+        if len(finding.cases) > _SHOWN:
+            lines.append(f"    and {len(finding.cases) - _SHOWN} more")
+    counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
+    lines += ["", f"{counts['error']} kinds of errors, {counts['warning']} of warnings, {counts['info']} of remarks."]
+    return "\n".join(lines)
+
+
+def report_values(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the findings, with all their cases, as values that JSON can hold."""
+    return {
+        "manifest": str(manifest.path),
+        "images": len(manifest.rows),
+        "excluded": sum(is_excluded(row) for row in manifest.rows),
+        "ok": not has_errors(findings),
+        "findings": [
+            {
+                "level": finding.level,
+                "kind": finding.kind,
+                "meaning": finding.meaning,
+                "count": len(finding.cases),
+                "cases": [{"names": list(case.names), "detail": case.detail} for case in finding.cases],
+            }
+            for finding in findings
+        ],
+    }

@@ -1,0 +1,79 @@
+"""`kerasortho predict`: JSON lines, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kerasortho.cli.main import main
+from kerasortho.radiograph.reading import read_mask
+
+tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "evaluation" / "tiny.py")))
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_classifier_prints_one_line_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    files = [str(tmp_path / f"data/images/{i:02d}.png") for i in (3, 0)]
+    assert main(["predict", str(run.path), *files]) == 0
+    answers = lines(capsys)
+    assert [(a["file"], a["label"]) for a in answers] == [(files[0], "lower"), (files[1], "upper")]
+    assert all(list(a) == ["file", "label", "probabilities"] for a in answers)
+
+
+def test_a_segmentation_writes_into_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second call writes the same files again, and finds no new image in predictions/
+        assert main(["predict", str(run.path), "data/images"]) == 0
+        answers = lines(capsys)
+        assert len(answers) == 16
+        assert answers[5]["mask"] == str(Path("predictions/05_mask.png"))
+        assert answers[5]["overlay"] == str(Path("predictions/05_overlay.png"))
+        assert read_mask(answers[5]["mask"]).shape == (46, 57)
+    assert len(list((tmp_path / "predictions").iterdir())) == 2 * 16 + 1
+
+
+def test_bad_files_are_reported_in_place_and_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
+    good = tmp_path / "data/images/00.png"
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(good.read_bytes()[:300])
+    words = ["predict", str(run.path), str(bad), str(good), str(tmp_path / "gone.png"), "--output", str(tmp_path / "out")]
+    assert main(words) == 1
+    answers = lines(capsys)
+    assert ["error" in a for a in answers] == [True, False, True]
+    assert list(answers[0]) == ["file", "error"] and str(bad) in answers[0]["error"]
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"00_mask.png", "00_overlay.png", "sources.json"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{run}"], "FILES"),
+        (["{run}", "{empty}"], "holds no image"),
+        (["{run}", "a.png", "--threshold", "0.4"], "threshold is for segmentation"),
+        (["{run}", "a.png", "--output", "x"], "output is for segmentation"),
+        (["{run}x", "a.png"], 'Did you mean "run"'),
+    ],
+)
+def test_mistakes_end_with_2_and_print_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", *(word.format(run=run.path, empty=tmp_path / "empty") for word in words)]) == 2
+    out, err = capsys.readouterr()
+    assert said in " ".join(err.split()) and not out and "Traceback" not in err
