@@ -15,11 +15,23 @@ from kerasortho.files import write_json
 
 @click.command("check")
 @click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all findings here too.")
-@click.option("--exclude-broken", "exclude", is_flag=True, help="Give unreadable images a reason in column exclude of MANIFEST.")
-@click.option("--processes", type=int, default=processor_count, show_default="all processors", help="Processes that read files.")
+@click.option(
+    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all findings here too."
+)
+@click.option(
+    "--exclude-broken", "exclude", is_flag=True, help="Give unreadable images a reason in column exclude of MANIFEST."
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=processor_count,
+    show_default="all processors",
+    help="Processes that read files.",
+)
 @click.pass_context
-def check_command(context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, processes: int) -> None:
+def check_command(
+    context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, processes: int
+) -> None:
     """Find broken files, unfit masks, duplicates, leaks between splits and contradictions. Exit code 1 on errors."""
     read = read_manifest(manifest, check_files=False)
     findings = check_manifest(read, processes=processes, what="reading")

@@ -69,8 +69,14 @@ def pairs_command(
 @import_command.command("fracatlas")
 @click.argument("folder", type=_FOLDER)
 @click.argument("output", metavar="OUT.csv", type=_FILE)
-@click.option("--published-split", is_flag=True, help="Take over the archive's own split of fractured images (it leaks).")
-@click.option("--processes", type=int, default=processor_count, show_default="all processors", help="Processes that read images.")
+@click.option("--published-split", is_flag=True, help="Take over the archive's own split (it leaks).")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=processor_count,
+    show_default="all processors",
+    help="Processes that read images.",
+)
 @_OVERWRITE
 def fracatlas_command(folder: Path, output: Path, published_split: bool, processes: int, overwrite: bool) -> None:
     """The FracAtlas archive (doi:10.6084/m9.figshare.22363012).
@@ -90,4 +96,7 @@ def _report(imported: Imported) -> None:
     rows = imported.manifest.rows
     excluded = sum(bool(row.get("exclude")) for row in rows)
     aside = f", {excluded} of them excluded" if excluded else ""
-    click.echo(f"Wrote {imported.manifest.path}: {len(rows)} images{aside}. Next: kerasortho data check {imported.manifest.path}")
+    click.echo(
+        f"Wrote {imported.manifest.path}: {len(rows)} images{aside}. "
+        f"Next: kerasortho data check {imported.manifest.path}"
+    )

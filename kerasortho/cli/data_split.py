@@ -15,14 +15,27 @@ from kerasortho.errors import KerasOrthoError
 @click.command("split")
 @click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--fractions", metavar="TRAIN,VAL,TEST", help="Shares of images.  [default: 0.7,0.15,0.15]")
-@click.option("--folds", type=int, metavar="K", help="Write K folds (column fold) instead of splits.")
-@click.option("--stratify", metavar="COLUMN", help="Column whose values every part gets its share of.  [default: label, if there]")
+@click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Write K folds (column fold) instead of splits.")
+@click.option(
+    "--stratify", metavar="COLUMN", help="Column whose values every part gets its share of.  [default: label, if there]"
+)
 @click.option("--group-column", metavar="COLUMN", help="Column of patients or studies.  [default: group, if there]")
-@click.option("--id-blocks", type=int, metavar="N", help="Group up to N images with consecutive numbers in their file names.")
+@click.option(
+    "--id-blocks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Group up to N images with consecutive numbers in their file names.",
+)
 @click.option("--ungrouped", is_flag=True, help="Every image is its own group: only if no patient has two images.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Write here, and leave MANIFEST as it is.")
-@click.option("--processes", type=int, default=processor_count, show_default="all processors", help="Processes that read images.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=processor_count,
+    show_default="all processors",
+    help="Processes that read images.",
+)
 def split_command(
     manifest: Path,
     fractions: str | None,

@@ -30,7 +30,7 @@ def check_manifest(manifest: Manifest, *, processes: int = 1, what: str = "") ->
     """
     inspections = inspect_manifest(manifest, processes=processes, what=what)
     used = [(row, item) for row, item in zip(manifest.rows, inspections, strict=True) if item is not None]
-    pairs = duplicate_rows(inspections)
+    pairs = duplicate_rows(inspections, what=what and "comparing")
     return sort_findings(
         [
             *_file_findings(used),
@@ -46,7 +46,10 @@ def check_manifest(manifest: Manifest, *, processes: int = 1, what: str = "") ->
 def exclude_broken(manifest: Manifest, findings: Sequence[Finding]) -> Manifest:
     """Return the manifest with the reason in column ``exclude`` for every image that cannot be read."""
     reasons = {
-        case.names[0]: f"{finding.kind}: {case.detail}" for finding in findings if finding.kind in BROKEN for case in finding.cases
+        case.names[0]: f"{finding.kind}: {case.detail}"
+        for finding in findings
+        if finding.kind in BROKEN
+        for case in finding.cases
     }
     return manifest.with_column("exclude", [reasons.get(row["image"], row.get("exclude", "")) for row in manifest.rows])
 
@@ -55,10 +58,18 @@ def _file_findings(used: _Used) -> Iterator[Finding]:
     broken = [(row["image"], item) for row, item in used if item.problem]
     cases = {kind: [Case((image,), item.problem) for image, item in broken if _kind(item) == kind] for kind in BROKEN}
     yield Finding("error", "missing", "Image files that the manifest names are not there.", tuple(cases["missing"]))
-    yield Finding("error", "truncated", "The files end before their images do. Get them again or exclude them.", tuple(cases["truncated"]))
+    yield Finding(
+        "error",
+        "truncated",
+        "The files end before their images do. Get them again or exclude them.",
+        tuple(cases["truncated"]),
+    )
     yield Finding("error", "unreadable", "The files cannot be read as radiographs.", tuple(cases["unreadable"]))
     constant = tuple(Case((row["image"],)) for row, item in used if item.constant)
     yield Finding("warning", "constant", "All pixels have the same value: there is nothing on the image.", constant)
+    meaning = "The bottom rows are a decoder's filler: a file that was cut off, and saved again."
+    damaged = tuple(Case((row["image"],), f"{item.filler_rows} rows") for row, item in used if item.filler_rows)
+    yield Finding("warning", "damaged_bottom", meaning, damaged)
     warned: dict[str, list[Case]] = defaultdict(list)
     for row, item in used:
         for text in item.warnings:
@@ -93,15 +104,21 @@ def _fitting(column: str, facts: list[tuple[Row, Inspection, MaskFacts]]) -> Ite
         for row, item, found in facts
         if item.shape is not None and found.shape != item.shape
     )
-    yield Finding("error", f"{column}_size", f"Files in column {column} have another size than their images.", other_size)
-    not_binary = tuple(Case((row["image"],), f"values {_listed(found.values)}") for row, _, found in facts if not found.binary)
+    yield Finding(
+        "error", f"{column}_size", f"Files in column {column} have another size than their images.", other_size
+    )
+    not_binary = tuple(
+        Case((row["image"],), f"values {_listed(found.values)}") for row, _, found in facts if not found.binary
+    )
     meaning = f"Files in column {column} hold other values than 0 and 1, or 0 and 255 (saved as JPEG, perhaps)."
     yield Finding("error", f"{column}_values", meaning, not_binary)
     full = tuple(Case((row["image"],)) for row, _, found in facts if found.binary and found.share == 1)
     yield Finding("warning", f"{column}_full", f"The {column} covers the whole image.", full)
     if column == "mask":
         empty = tuple(Case((row["image"],)) for row, _, found in facts if found.share == 0)
-        yield Finding("warning", "mask_empty", "Nothing is marked in the mask: right only where there is nothing to mark.", empty)
+        yield Finding(
+            "warning", "mask_empty", "Nothing is marked in the mask: right only where there is nothing to mark.", empty
+        )
 
 
 def _size(shape: tuple[int, int] | None) -> str:
@@ -119,13 +136,20 @@ def _leaks(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
             continue
         crossing = crossing_groups(manifest.rows, "group", column)
         groups = tuple(Case((group,), " and ".join(parts)) for group, parts in crossing.items())
-        yield Finding("error", f"group_crosses_{column}s", f"The same group is in several {column}s: scores would be too good.", groups)
+        yield Finding(
+            "error",
+            f"group_crosses_{column}s",
+            f"The same group is in several {column}s: scores would be too good.",
+            groups,
+        )
         leaking = []
         for pair in pairs:
             one, other = manifest.rows[pair.first], manifest.rows[pair.second]
             if one[column] and other[column] and one[column] != other[column]:
                 leaking.append(_pair_case(manifest, pair, f"{one[column]} and {other[column]}, {_likeness(pair)}"))
-        meaning = f"The same exposure is in several {column}s: scores would be too good. `kerasortho data split` keeps duplicates together."
+        meaning = (
+            f"The same exposure is in several {column}s: scores would be too good. `kerasortho data split` prevents it."
+        )
         yield Finding("error", f"duplicate_crosses_{column}s", meaning, tuple(leaking))
 
 
@@ -146,7 +170,9 @@ def _contradictions(
     exact, near = [pair for pair in pairs if pair.exact], [pair for pair in pairs if not pair.exact]
     meaning = "have different labels: one of them must be wrong."
     yield Finding("error", "contradicting_labels", f"Identical images {meaning}", _differences(manifest, exact, label))
-    yield Finding("warning", "contradicting_near_labels", f"Near-duplicates {meaning}", _differences(manifest, near, label))
+    yield Finding(
+        "warning", "contradicting_near_labels", f"Near-duplicates {meaning}", _differences(manifest, near, label)
+    )
     meaning = "Duplicates differ in other columns that look like labels."
     yield Finding("warning", "contradicting_columns", meaning, _differences(manifest, pairs, others))
     masks = []
@@ -164,7 +190,11 @@ def _differences(manifest: Manifest, pairs: Sequence[Duplicate], columns: Sequen
     cases = []
     for pair in pairs:
         one, other = manifest.rows[pair.first], manifest.rows[pair.second]
-        different = [f"{name} {one[name] or '(empty)'} and {other[name] or '(empty)'}" for name in columns if one[name] != other[name]]
+        different = [
+            f"{name} {one[name] or '(empty)'} and {other[name] or '(empty)'}"
+            for name in columns
+            if one[name] != other[name]
+        ]
         if different:
             cases.append(_pair_case(manifest, pair, ", ".join(different)))
     return tuple(cases)
@@ -184,7 +214,7 @@ def _table_findings(manifest: Manifest) -> Iterator[Finding]:
     """Yield what the table alone shows."""
     rows = [row for row in manifest.rows if not is_excluded(row)]
     if not any(row.get("group") for row in rows):
-        meaning = "There is no column group (patient or study), so nothing guards against leaks but the search for duplicates."
+        meaning = "There is no column group (patient or study): only the search for duplicates guards against leaks."
         yield Finding("warning", "no_groups", meaning, (Case((str(manifest.path.name),)),))
     else:
         without = tuple(Case((row["image"],)) for row in rows if not row["group"])

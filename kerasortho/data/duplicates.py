@@ -1,8 +1,9 @@
-"""Images that are the same exposure: identical pixels, or nearly so after compression, resizing, windowing or a small crop.
+"""Images that are the same exposure: identical pixels, or saved again, resized, windowed, damaged or cut a little.
 
-Candidates come from a perceptual hash (signs of low DCT frequencies; Zauner 2010), of the whole image and of its upper part,
-because a file that was cut off and saved again keeps its upper part. Pairs are then confirmed on thumbnails: most tiles of the one
-must be found again, within a few pixels, in the other. Other patients' hands look alike as a whole, but not in their fine structure.
+Candidates come from a perceptual hash (signs of low DCT frequencies; Zauner 2010) of the whole image, and of its upper
+part, because a file that was cut off and saved again keeps that. Pairs are then confirmed on thumbnails: most tiles of
+the one must be found again, within a few pixels, in the other. Two patients' hands look alike as a whole, but not in
+their fine structure.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from kerasortho.progress import track
+
 SIDE = 128
 """Height and width of thumbnails, in px."""
 
 NEAR_SCORE = 0.94
-"""Median tile correlation from which two images are near-duplicates. On FracAtlas true pairs have 0.98 and more, others 0.93 and less."""
+"""Median tile correlation from which two images are near-duplicates. On FracAtlas all true pairs have more than 0.99
+and, of 5,000 other pairs that look alike, one has 0.93 and the rest less than 0.89."""
 
 _HASH_SIDE = 32
 _WHOLE_BITS, _UPPER_BITS = 12, 10  # largest Hamming distances of candidates, of 64
 _UPPER_ROWS = SIDE * 5 // 8
 _TILE, _REACH = 16, 4
 _FEWEST_TILES = 6
-_TEXTURE = 0.005  # standard deviation of fine structure, in fractions of the image's contrast, that makes a tile tell something
+_TEXTURE = 0.005  # standard deviation, in fractions of the image's contrast, from which a tile tells something
 _FINE_SIGMA = 2.0
 _FIRST_LOOK = 9  # tiles looked at before a hopeless pair is given up
 _HOPELESS = 0.75
@@ -34,7 +38,7 @@ _BLOCK = 2048
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of an image to find its duplicates: a hash of size and pixels, and a (128, 128) float16 thumbnail."""
+    """What finds an image's duplicates: a hash of size and pixels, and a (128, 128) float16 thumbnail in [0, 1]."""
 
     pixels_hash: str
     thumbnail: np.ndarray
@@ -42,7 +46,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Images number ``first`` < ``second`` are the same exposure; ``score`` is 1 for identical pixels, else the tile correlation."""
+    """Images number ``first`` < ``second`` are the same exposure; ``score`` is their similarity, 1 if ``exact``."""
 
     first: int
     second: int
@@ -60,10 +64,11 @@ def fingerprint(pixels: np.ndarray) -> Fingerprint:
     return Fingerprint(digest, stretched.astype(np.float16))
 
 
-def find_duplicates(fingerprints: Sequence[Fingerprint]) -> list[Duplicate]:
+def find_duplicates(fingerprints: Sequence[Fingerprint], *, what: str = "") -> list[Duplicate]:
     """Return all pairs of exact and near-duplicates, ordered by their numbers.
 
     Of identical images only the first is compared with the others, so that near-duplicates of it are listed once.
+    ``what`` is a word for the progress on stderr; empty for none.
     """
     firsts: dict[str, int] = {}
     found = []
@@ -74,7 +79,8 @@ def find_duplicates(fingerprints: Sequence[Fingerprint]) -> list[Duplicate]:
     distinct = list(firsts.values())
     thumbnails = [fingerprints[number].thumbnail for number in distinct]
     fine = [_fine_structure(thumbnail) for thumbnail in thumbnails]
-    for one, other in _candidates(thumbnails):
+    candidates = list(_candidates(thumbnails))
+    for one, other in track(candidates, what) if what else candidates:
         score = _tile_correlation(fine[one], fine[other])
         if score >= NEAR_SCORE:
             found.append(Duplicate(distinct[one], distinct[other], False, round(score, 4)))
@@ -82,7 +88,7 @@ def find_duplicates(fingerprints: Sequence[Fingerprint]) -> list[Duplicate]:
 
 
 def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return for each of ``count`` items the lowest number of the set it belongs to, when ``pairs`` are tied together (union-find)."""
+    """Return for each of ``count`` items the lowest number in its set, when ``pairs`` are tied (union-find)."""
     parent = list(range(count))
 
     def root(item: int) -> int:
@@ -149,7 +155,7 @@ def _candidates(thumbnails: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
 
 
 def _hash_signs(thumbnail: np.ndarray) -> np.ndarray:
-    """Return 64 signs, +1 or -1 float32: which low DCT coefficients, mean row and column left out, are above their median."""
+    """Return 64 signs, +1 or -1 float32: which low DCT coefficients are above their median."""
     small = cv2.resize(thumbnail.astype(np.float32), (_HASH_SIDE, _HASH_SIDE), interpolation=cv2.INTER_AREA)
     low = cv2.dct(small)[1:9, 1:9].ravel()
     return np.where(low > np.median(low), 1, -1).astype(np.float32)

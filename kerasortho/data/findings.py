@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ _LONGEST_DETAIL = 150
 
 @dataclass(frozen=True)
 class Case:
-    """One image (or two that are duplicates), as the manifest writes it, or one group; and what is the matter with it."""
+    """One image (or two that are duplicates) as the manifest writes it, or one group, and what is the matter."""
 
     names: tuple[str, ...]
     detail: str = ""
@@ -52,9 +51,11 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
     """Return the findings as text: one paragraph each, with its count and the first few cases."""
     excluded = sum(is_excluded(row) for row in manifest.rows)
-    folder = os.path.commonprefix([row["image"] for row in manifest.rows]).rpartition("/")[0]
-    folder = f"{folder}/" if folder and len(manifest.rows) > 1 else ""
-    lines = [f"{manifest.path}: {len(manifest.rows)} images, {excluded} excluded", *([f"All images lie below {folder}"] if folder else [])]
+    folder = _common_folder([row["image"] for row in manifest.rows])
+    lines = [
+        f"{manifest.path}: {len(manifest.rows)} images, {excluded} excluded",
+        *([f"All images lie below {folder}"] if folder else []),
+    ]
     for finding in findings:
         lines += ["", f"{finding.level.upper()}  {finding.kind}: {len(finding.cases)}"]
         lines += textwrap.wrap(finding.meaning, _WIDTH, initial_indent="  ", subsequent_indent="  ")
@@ -64,6 +65,13 @@ def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
     lines += ["", f"{counts['error']} kinds of errors, {counts['warning']} of warnings, {counts['info']} of remarks."]
     return "\n".join(lines)
+
+
+def _common_folder(cells: Sequence[str]) -> str:
+    """Return the folder, with its last slash, that all cells begin with; '' if there is none."""
+    low, high = min(cells), max(cells)  # what these two share, all share
+    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[: low.rfind("/", 0, same) + 1]
 
 
 def report_values(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kerasortho.data.manifest import Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph.reading import IMAGE_SUFFIXES
+from kerasortho.radiograph.reading import IMAGE_SUFFIXES, is_dicom
 
 PathLike = str | os.PathLike[str]
 
@@ -32,14 +32,20 @@ def import_classes(folder: PathLike, output: PathLike, *, overwrite: bool = Fals
         KerasOrthoError: no such folder, no class folders, no images, or ``output`` exists and ``overwrite`` is not set.
     """
     root, target = require_folder(folder), new_output(output, overwrite)
-    classes = sorted((entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")), key=_natural_key)
+    classes = sorted(
+        (entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")), key=_natural_key
+    )
     images = {entry.name: find_images(entry) for entry in classes}
     if not any(images.values()):
-        raise KerasOrthoError(f"{root} has no sub-folders with images. One sub-folder a class is needed, such as {root}/hand/0001.png.")
+        raise KerasOrthoError(
+            f"{root} has no sub-folders with images. Make one for each class, such as {root / 'hand' / '0001.png'}."
+        )
     notes = [f"The folder {name} has no images." for name, files in images.items() if not files]
     loose = find_images(root, recursive=False)
     if loose:
-        notes.append(f"{len(loose)} images lie in no class folder and are left out: {shorten(file.name for file in loose)}.")
+        notes.append(
+            f"{len(loose)} images lie in no class folder and are left out: {shorten(file.name for file in loose)}."
+        )
     rows = [{"image": cell_for(file, target), "label": name} for name, files in images.items() for file in files]
     return finish_import(target, ("image", "label"), rows, notes)
 
@@ -73,7 +79,9 @@ def import_pairs(
     target = new_output(output, overwrite)
     mask_of = _by_stem(find_images(require_folder(masks)), "masks")
     ignore_of = _by_stem(find_images(require_folder(ignore)), "ignore masks") if ignore is not None else {}
-    candidates = [file for file in find_images(require_folder(images)) if file not in {*mask_of.values(), *ignore_of.values()}]
+    candidates = [
+        file for file in find_images(require_folder(images)) if file not in {*mask_of.values(), *ignore_of.values()}
+    ]
     matched = [file for file in candidates if file.stem in mask_of]
     image_of = _by_stem(matched, "images with a mask")
     notes = _unmatched_notes(candidates, image_of, mask_of, ignore_of, skip_unmatched)
@@ -107,15 +115,25 @@ def new_output(output: PathLike, overwrite: bool) -> Path:
     if path.is_dir():
         raise KerasOrthoError(f"{path} is a folder. Name the CSV file to write, such as {path / 'manifest.csv'}.")
     if path.exists() and not overwrite:
-        raise KerasOrthoError(f"{path} exists already, perhaps with a split in it. Choose another name, or --overwrite it.")
+        raise KerasOrthoError(
+            f"{path} exists already, perhaps with a split in it. Choose another name, or --overwrite it."
+        )
     return path
 
 
 def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Return the image files below ``folder``, by their endings, in natural order (2 before 10)."""
+    """Return the image files below ``folder`` in natural order (2 before 10): by ending, DICOM without one by content."""
     found = folder.rglob("*") if recursive else folder.iterdir()
-    files = (file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file())
-    return sorted(files, key=_natural_key)
+    return sorted((file for file in found if _is_image(file)), key=_natural_key)
+
+
+def _is_image(file: Path) -> bool:
+    if file.name.startswith(".") or file.suffix.lower() not in IMAGE_SUFFIXES or not file.is_file():
+        return False
+    if file.suffix:
+        return True
+    with file.open("rb") as stream:
+        return is_dicom(stream.read(256))
 
 
 def cell_for(file: Path, target: Path) -> str:
@@ -131,14 +149,20 @@ def finish_import(target: Path, columns: Sequence[str], rows: Iterable[Row], not
 
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", path.as_posix()) if part]
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", path.as_posix())
+        if part
+    ]
 
 
 def _by_stem(files: Iterable[Path], what: str) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for file in files:
         if file.stem in by_stem:
-            raise KerasOrthoError(f"Two {what} are named alike: {by_stem[file.stem]} and {file}. Names must be unique up to the ending.")
+            raise KerasOrthoError(
+                f"Two {what} are named alike: {by_stem[file.stem]} and {file}. Names must differ before the ending."
+            )
         by_stem[file.stem] = file
     return by_stem
 
@@ -155,7 +179,9 @@ def _unmatched_notes(
     if mask_less:
         message = f"{len(mask_less)} of {len(candidates)} images have no mask of the same name: {shorten(mask_less)}."
         if not skip:
-            raise KerasOrthoError(f"{message} Leave them out with --skip-unmatched, or add masks (all zero where there is nothing to mark).")
+            raise KerasOrthoError(
+                f"{message} Leave them out with --skip-unmatched, or add masks (zeros where nothing is to be marked)."
+            )
         notes.append(f"{message} They are left out.")
     idle = [ignore_of[stem].name for stem in ignore_of if stem not in image_of]
     if idle:
@@ -164,7 +190,7 @@ def _unmatched_notes(
 
 
 def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
-    """Return the further columns of a CSV and their cells by image stem; the columns that pairs set themselves are not taken."""
+    """Return the further columns of a CSV and their cells by image stem; columns of pairs are not taken."""
     names, rows = read_csv_rows(path)
     Manifest(Path(path), names, ()).require_column(key)
     taken = tuple(name for name in names if name not in {key, "image", "mask", "ignore"})

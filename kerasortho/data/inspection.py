@@ -17,11 +17,14 @@ from kerasortho.radiograph.raster import TruncatedImageError
 from kerasortho.radiograph.reading import read_mask_values, read_radiograph
 
 _VALUES_KEPT = 8
+_BLOCK = 8  # px, of JPEG
+_FILLER_GREY = 128 / 255
+_FILLER_SPREAD = 0.02  # a repeated pattern varies more than that, a saturated plate border less
 
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What a mask file holds: size (H, W), its first few values, the share of pixels above 0, and a hash of its content."""
+    """What a mask file holds: size (H, W), its first few values, the share of pixels above 0, and a content hash."""
 
     shape: tuple[int, int]
     values: tuple[int, ...]
@@ -45,13 +48,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the files of one row are. Problems are in words, '' for none; facts are None where a file is absent or unreadable."""
+    """What the files of one row are: problems in words ('' for none), facts (None where there is no readable file)."""
 
     problem: str = ""
     truncated: bool = False
     missing: bool = False
     shape: tuple[int, int] | None = None
     constant: bool = False
+    filler_rows: int = 0
     fingerprint: Fingerprint | None = None
     warnings: tuple[str, ...] = ()
     mask: MaskFacts | None = None
@@ -60,7 +64,9 @@ class Inspection:
     ignore_problem: str = ""
 
 
-def inspect_manifest(manifest: Manifest, *, masks: bool = True, processes: int = 1, what: str = "") -> list[Inspection | None]:
+def inspect_manifest(
+    manifest: Manifest, *, masks: bool = True, processes: int = 1, what: str = ""
+) -> list[Inspection | None]:
     """Return an inspection for every row of a manifest, None for excluded ones.
 
     Args:
@@ -77,10 +83,15 @@ def inspect_manifest(manifest: Manifest, *, masks: bool = True, processes: int =
     return found
 
 
-def duplicate_rows(inspections: Sequence[Inspection | None]) -> list[Duplicate]:
-    """Return the pairs of rows, by their numbers in the manifest, whose images are the same exposure."""
-    readable = [(index, item.fingerprint) for index, item in enumerate(inspections) if item is not None and item.fingerprint]
-    pairs = find_duplicates([print_ for _, print_ in readable])
+def duplicate_rows(inspections: Sequence[Inspection | None], *, what: str = "") -> list[Duplicate]:
+    """Return the pairs of rows, by their numbers in the manifest, whose images are the same exposure.
+
+    ``what`` is a word for the progress on stderr; empty for none.
+    """
+    readable = [
+        (index, item.fingerprint) for index, item in enumerate(inspections) if item is not None and item.fingerprint
+    ]
+    pairs = find_duplicates([taken for _, taken in readable], what=what)
     return [Duplicate(readable[pair.first][0], readable[pair.second][0], pair.exact, pair.score) for pair in pairs]
 
 
@@ -98,6 +109,7 @@ def inspect(files: Files) -> Inspection:
     return Inspection(
         shape=(pixels.shape[0], pixels.shape[1]),
         constant=bool(pixels.min() == pixels.max()),
+        filler_rows=count_filler_rows(pixels),
         fingerprint=fingerprint(pixels),
         warnings=tuple(radiograph.tags.get("warnings", ())),
         mask=mask,
@@ -105,6 +117,25 @@ def inspect(files: Files) -> Inspection:
         ignore=ignore,
         ignore_problem=ignore_problem,
     )
+
+
+def count_filler_rows(pixels: np.ndarray) -> int:
+    """Return how many rows at the bottom of (H, W) pixels are a decoder's filler, in place of what was cut off.
+
+    Filler is mid-grey, or one 8 px JPEG block with a pattern, repeated from side to side. Fewer than 8 rows are none.
+    """
+    if min(pixels.shape) < 4 * _BLOCK or not _repeats(pixels[-_BLOCK:]).all():
+        return 0
+    differing = np.flatnonzero(~_repeats(pixels))
+    rows = len(pixels) - (int(differing[-1]) + 1 if differing.size else 0)
+    filler = pixels[-rows:]
+    grey = bool(np.abs(filler - _FILLER_GREY).max() <= 2 / 255)
+    return rows if rows < len(pixels) and (grey or filler.std() >= _FILLER_SPREAD) else 0
+
+
+def _repeats(pixels: np.ndarray) -> np.ndarray:
+    """Return (H,) bool: the rows in which nearly every pixel equals the one a JPEG block further."""
+    return np.asarray((np.abs(pixels[:, _BLOCK:] - pixels[:, :-_BLOCK]) <= 2 / 255).mean(axis=1) > 0.98)
 
 
 def reason(error: KerasOrthoError, file: Path) -> str:
@@ -131,4 +162,6 @@ def _inspect_mask(file: Path | None) -> tuple[MaskFacts | None, str]:
     present = np.flatnonzero(np.bincount(values.ravel()))
     digest = hashlib.blake2b(f"{values.shape}".encode() + (values != 0).tobytes(), digest_size=16).hexdigest()
     shown = tuple(int(value) for value in present[:_VALUES_KEPT])
-    return MaskFacts((values.shape[0], values.shape[1]), shown, float(np.count_nonzero(values) / values.size), digest), ""
+    return MaskFacts(
+        (values.shape[0], values.shape[1]), shown, float(np.count_nonzero(values) / values.size), digest
+    ), ""

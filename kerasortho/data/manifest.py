@@ -1,8 +1,8 @@
 """The manifest: one CSV that names every image of a dataset and what is known about it.
 
-Columns with a fixed meaning, all but ``image`` optional (any other column is kept and can be trained on or stratified by):
+Columns with a fixed meaning, all but ``image`` optional (any other is kept, and can be trained on or stratified by):
 
-========== =========================================================================================================
+========== =============================================================================
 image      image file; like ``mask`` and ``ignore``, a path relative to the manifest's folder
 mask       mask file of the image's own size, values {0, 1} or {0, 255}
 ignore     mask file of doubtful pixels, that neither the loss nor any score counts
@@ -11,7 +11,7 @@ group      patient or study; no group ever crosses splits or folds
 split      ``train``, ``val``, ``test`` or empty (unused)
 fold       0, 1, 2, ... for cross-validation, or empty
 exclude    reason why the image is left out of everything; empty for the images in use
-========== =========================================================================================================
+========== =============================================================================
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset: where its CSV lies (``path``), its ``columns`` in order, its ``rows`` (a text cell for every column)."""
+    """A dataset: where its CSV lies, its columns in order, its rows with a text cell for every column."""
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
     def resolve(self, row: Row, column: str) -> Path | None:
-        """Return the absolute path that ``row`` names in ``column``, or None where the cell is empty or there is no such column."""
+        """Return the absolute path that ``row`` names in ``column``; None for an empty cell or no such column."""
         cell = row.get(column, "")
         if not cell:
             return None
@@ -63,7 +63,8 @@ class Manifest:
         """Raise KerasOrthoError, with a did-you-mean, unless there is a column ``name``."""
         if name not in self.columns:
             raise KerasOrthoError(
-                f"{self.path} has no column {name!r}.{did_you_mean(name, self.columns)} Its columns are: {', '.join(self.columns)}."
+                f"{self.path} has no column {name!r}.{did_you_mean(name, self.columns)} "
+                f"Its columns are: {', '.join(self.columns)}."
             )
 
 
@@ -88,8 +89,8 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
         check_files: require that the files named by all rows in use exist (excluded rows may name missing ones).
 
     Raises:
-        KerasOrthoError: no such file, not UTF-8, no ``image`` column, duplicate columns, a row with too few or too many cells,
-            an empty or repeated ``image``, an unknown ``split``, a ``fold`` that is no whole number, missing files.
+        KerasOrthoError: no such file, not UTF-8, no ``image`` column, duplicate columns, a row with too few or too many
+            cells, an empty or repeated ``image``, an unknown ``split``, a ``fold`` that is no number, missing files.
     """
     source = Path(path)
     columns, lines = _read_table(source)
@@ -113,17 +114,19 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
 
 
 def read_csv_rows(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], list[dict[str, str]]]:
-    """Read any other CSV with a header as (columns, rows), with the same tolerance and the same errors as a manifest."""
+    """Read any other CSV with a header as (columns, rows), as tolerant and as strict as a manifest is read."""
     source = Path(path)
     columns, lines = _read_table(source)
     for number, cells in lines:
         if len(cells) != len(columns):
-            raise KerasOrthoError(f"{source}, line {number}: {len(cells)} cells where the header has {len(columns)} columns.")
+            raise KerasOrthoError(
+                f"{source}, line {number}: {len(cells)} cells where the header has {len(columns)} columns."
+            )
     return columns, [dict(zip(columns, cells, strict=True)) for _, cells in lines]
 
 
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str] | None = None) -> None:
-    """Write a manifest atomically, to its own path or to another one; its relative paths then follow to the new folder."""
+    """Write a manifest atomically, to its own path or another one, where its relative paths name the same files."""
     target = manifest.path if path is None else Path(path)
     if target.absolute().parent != manifest.path.absolute().parent:
         manifest = _moved(manifest, target)
@@ -135,7 +138,7 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str] | None = Non
 
 
 def manifest_hash(manifest: Manifest) -> str:
-    """Return the SHA-256 (hexadecimal) of the columns and cells in their order, whatever the file's delimiter or line endings."""
+    """Return the SHA-256 (hexadecimal) of columns and cells in order, whatever the delimiter and line endings."""
     content = [list(manifest.columns), *([row[column] for column in manifest.columns] for row in manifest.rows)]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
@@ -148,7 +151,7 @@ def shorten(items: Iterable[str], shown: int = _SHOWN) -> str:
 
 
 def _read_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    """Return the header and the numbered lines of a CSV file; cells without surrounding blanks, empty lines left out."""
+    """Return the header and the numbered lines of a CSV file, without blanks around cells and without empty lines."""
     try:
         text = source.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -160,7 +163,11 @@ def _read_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str
     delimiter = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cell.strip() for cell in cells)]
+        lines = [
+            (reader.line_num, [cell.strip() for cell in cells])
+            for cells in reader
+            if any(cell.strip() for cell in cells)
+        ]
     except csv.Error as error:
         raise KerasOrthoError(f"{source}, line {reader.line_num}: not readable as CSV ({error}).") from error
     if not lines:
@@ -179,13 +186,16 @@ def _check_columns(columns: tuple[str, ...], source: Path) -> None:
 def _check_row(row: Row, place: str) -> None:
     if "image" not in row:
         raise KerasOrthoError(
-            f"{place.split(', line')[0]} has no column 'image'.{did_you_mean('image', row)} Its columns are: {', '.join(row)}."
+            f"{place.split(', line')[0]} has no column 'image'.{did_you_mean('image', row)} "
+            f"Its columns are: {', '.join(row)}."
         )
     if not row["image"]:
         raise KerasOrthoError(f"{place}: the cell of column image is empty. Name a file or remove the line.")
     split, fold = row.get("split", ""), row.get("fold", "")
     if split and split not in SPLITS:
-        known = did_you_mean(split, SPLITS) or next((f' Did you mean "{name}"?' for name in SPLITS if split.lower().startswith(name)), "")
+        known = did_you_mean(split, SPLITS) or next(
+            (f' Did you mean "{name}"?' for name in SPLITS if split.lower().startswith(name)), ""
+        )
         raise KerasOrthoError(f"{place}: split must be train, val, test or empty. Received: {split!r}.{known}")
     if fold and not (fold.isascii() and fold.isdigit()):
         raise KerasOrthoError(f"{place}: fold must be 0, 1, 2, ... or empty. Received: {fold!r}.")
@@ -197,7 +207,8 @@ def _check_repeated_images(manifest: Manifest, numbers: list[int]) -> None:
         image = manifest.resolve(row, "image")
         if image in first:
             raise KerasOrthoError(
-                f"{manifest.path}, lines {first[image]} and {number} name the same image {row['image']}. Keep one line an image."
+                f"{manifest.path}, lines {first[image]} and {number} name the same image {row['image']}. "
+                "Keep one line an image."
             )
         first[image] = number
 
@@ -209,8 +220,9 @@ def _check_files(manifest: Manifest) -> None:
         missing = [cell for cell, file in named if file is not None and not file.is_file()]
         if missing:
             raise KerasOrthoError(
-                f"{manifest.path}: {len(missing)} of {len(named)} files in column {column} are missing: {shorten(missing)}. "
-                f"Paths are relative to {manifest.path.absolute().parent}. Correct them, or give those rows a reason in column exclude."
+                f"{manifest.path}: {len(missing)} of {len(named)} files in column {column} are missing: "
+                f"{shorten(missing)}. Paths are relative to {manifest.path.absolute().parent}. Correct them, "
+                "or give those rows a reason in column exclude."
             )
 
 

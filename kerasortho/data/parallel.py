@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from kerasortho.errors import KerasOrthoError
+from kerasortho.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,46 +18,6 @@ Result = TypeVar("Result")
 _CHUNKS_PER_PROCESS = 32
 _LARGEST_CHUNK = 16
 _FEWEST_FOR_PROCESSES = 64
-
-
-class Progress:
-    """Counts finished items on ``stream``: one moving line on a terminal, else a line every ten seconds."""
-
-    def __init__(self, what: str, total: int, stream: TextIO | None = None) -> None:
-        self._what, self._total, self._done = what, total, 0
-        self._stream = sys.stderr if stream is None else stream
-        self._moving = self._stream.isatty()
-        self._interval = 0.2 if self._moving else 10.0
-        self._start = self._shown = time.monotonic()
-
-    def step(self) -> None:
-        """Count one more item."""
-        self._done += 1
-        now = time.monotonic()
-        if now - self._shown >= self._interval:
-            self._shown = now
-            left = (now - self._start) / self._done * (self._total - self._done)
-            self._show(f"{self._what}: {self._done} of {self._total}, {format_seconds(left)} left")
-
-    def finish(self) -> None:
-        """Say how long it took."""
-        self._show(f"{self._what}: {self._done} of {self._total} in {format_seconds(time.monotonic() - self._start)}")
-        if self._moving:
-            self._stream.write("\n")
-
-    def _show(self, text: str) -> None:
-        self._stream.write(f"\r{text:<60}" if self._moving else f"{text}\n")
-        self._stream.flush()
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration as people say it: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def processor_count() -> int:
@@ -82,15 +41,8 @@ def parallel_map(
     Raises:
         KerasOrthoError: a process died, by lack of memory or by a crash in a decoder.
     """
-    progress = Progress(what, len(items)) if what else None
-    results: list[Result] = []
-    for result in _results(function, items, processes):
-        results.append(result)
-        if progress:
-            progress.step()
-    if progress:
-        progress.finish()
-    return results
+    results = _results(function, items, processes)
+    return list(track(results, what, total=len(items)) if what else results)
 
 
 def _results(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
@@ -101,7 +53,9 @@ def _results(function: Callable[[Item], Result], items: Sequence[Item], processe
         return
     chunk = max(1, min(_LARGEST_CHUNK, len(items) // (processes * _CHUNKS_PER_PROCESS)))
     # spawn, not fork: a forked TensorFlow may hang.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
+    ) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk)
         except BrokenProcessPool as error:

@@ -54,14 +54,14 @@ def load_samples(data: DataConfig, task: Task, classes: Sequence[str] | None = N
     _require_columns(manifest, data, task)
     left_out: Counter[str] = Counter()
     folds = 1 + max((int(row["fold"]) for row in manifest.rows if row.get("fold")), default=0)
-    kept = [(row, split) for row in manifest.rows if (split := _usable(row, data, folds, task, left_out))]
+    kept = [(row, split) for row in manifest.rows if (split := usable_split(row, data, folds, task, left_out))]
     chosen = tuple(classes or data.classes or _classes_of(kept, data, task))
     samples = []
     for row, split in kept:
         if task == "classification" and row[data.label] not in chosen:
             left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
             continue
-        samples.append(_sample(manifest, row, split, data, task, chosen))
+        samples.append(make_sample(manifest, row, split, data, task, chosen))
     _check(samples, chosen, task, manifest)
     return SampleSet(manifest, chosen, tuple(samples), dict(left_out))
 
@@ -79,7 +79,7 @@ def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
             )
 
 
-def _usable(row: Mapping[str, str], data: DataConfig, folds: int, task: Task, left_out: Counter[str]) -> str:
+def usable_split(row: Mapping[str, str], data: DataConfig, folds: int, task: Task, left_out: Counter[str]) -> str:
     """Return the split of a row that the task can use, else '' with the reason counted."""
     truth = data.label if task == "classification" else data.mask
     split = _split_of(row, data, folds)
@@ -111,9 +111,10 @@ def _classes_of(kept: Sequence[tuple[Mapping[str, str], str]], data: DataConfig,
     return sorted({row[data.label] for row, split in kept if split == "train"})
 
 
-def _sample(
+def make_sample(
     manifest: Manifest, row: Mapping[str, str], split: str, data: DataConfig, task: Task, classes: Sequence[str]
 ) -> Sample:
+    """Return the sample of a row that `usable_split` puts into ``split``."""
     segmentation = task == "segmentation"
     image = manifest.resolve(row, "image")
     assert image is not None  # read_manifest refuses rows without an image

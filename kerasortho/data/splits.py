@@ -19,7 +19,7 @@ _LISTED_NAMES = 3
 
 @dataclass(frozen=True)
 class Grouping:
-    """One group name for every row of a manifest ('' for excluded rows), and how the groups came about, in sentences."""
+    """A group name for every row of a manifest ('' for excluded rows), and how the groups came about, in words."""
 
     names: tuple[str, ...]
     notes: tuple[str, ...]
@@ -31,19 +31,20 @@ def column_groups(manifest: Manifest, column: str) -> list[str]:
     empty = [row["image"] for row in manifest.rows if not is_excluded(row) and not row[column]]
     if empty:
         raise KerasOrthoError(
-            f"{manifest.path}: {len(empty)} images have no {column}: {shorten(empty)}. Fill them in, or give a reason in column exclude."
+            f"{manifest.path}: {len(empty)} images have no {column}: {shorten(empty)}. Fill them in, "
+            "or give a reason in column exclude."
         )
     return ["" if is_excluded(row) else row[column] for row in manifest.rows]
 
 
 def id_block_groups(manifest: Manifest, size: int) -> list[str]:
-    """Return blocks of ``size`` consecutive file numbers as groups: files numbered in order are views of one study side by side.
+    """Return blocks of ``size`` consecutive file numbers as groups: neighbours in number are often views of one study.
 
-    The number is the last one in the file name (``IMG0000261.jpg``: 261, with 20 a block in the group ``IMG 260-279``).
-    The blocks of an image do not depend on which other images there are.
+    The number is the last one in the file name (``IMG0000261.jpg``: 261, with 20 a block in group ``IMG 260-279``).
+    The block of an image does not depend on which other images there are.
 
     Raises:
-        KerasOrthoError: a name without a number, or one name in two folders, whose numbers then say nothing of neighbours.
+        KerasOrthoError: a name without a number, or one name in two folders: numbers then say nothing of neighbours.
     """
     if size < 1:
         raise KerasOrthoError(f"--id-blocks must be 1 or more images. Received: {size}")
@@ -52,13 +53,15 @@ def id_block_groups(manifest: Manifest, size: int) -> list[str]:
         name = row["image"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
         found = re.fullmatch(r"(.*?)(\d+)(\D*)", name, re.DOTALL)
         if found is None:
-            raise KerasOrthoError(f"{manifest.path}: the file name {row['image']} has no number, so it has no place in a block of ids.")
+            raise KerasOrthoError(
+                f"{manifest.path}: the file name {row['image']} has no number, so it has no place in a block of ids."
+            )
         before, number, after = found[1], int(found[2]), found[3]
         twin = taken.setdefault((before, number, after), row["image"])
         if twin != row["image"]:
             raise KerasOrthoError(
-                f"{manifest.path}: {twin} and {row['image']} have the same number, so numbers do not tell neighbours here. "
-                "Give groups in a column, and name it with --group-column."
+                f"{manifest.path}: {twin} and {row['image']} have the same number, so numbers do not tell neighbours "
+                "here. Give groups in a column, and name it with --group-column."
             )
         first = number // size * size
         groups.append("" if is_excluded(row) else f"{before}{after} {first}-{first + size - 1}".strip())
@@ -87,7 +90,11 @@ def tie(manifest: Manifest, groups: Sequence[str], pairs: Iterable[tuple[int, in
     names = [""] * len(groups)
     for root, index in zip(roots, used, strict=True):
         names[index] = title[root]
-    notes = [f"{len(duplicates)} pairs of duplicates; {crossing} of them tie different groups together."] if duplicates else []
+    notes = (
+        [f"{len(duplicates)} pairs of duplicates; {crossing} of them tie different groups together."]
+        if duplicates
+        else []
+    )
     return Grouping(tuple(names), tuple(notes))
 
 
@@ -114,7 +121,9 @@ def assign(groups: Sequence[str], classes: Sequence[str], fractions: Sequence[fl
     """
     names, class_names = sorted(set(groups)), sorted(set(classes))
     if len(names) < len(fractions):
-        raise KerasOrthoError(f"{len(names)} groups cannot fill {len(fractions)} parts: more groups or fewer parts are needed.")
+        raise KerasOrthoError(
+            f"{len(names)} groups cannot fill {len(fractions)} parts: more groups or fewer parts are needed."
+        )
     row_of, column_of = ({name: i for i, name in enumerate(items)} for items in (names, class_names))
     counts = np.zeros((len(names), len(class_names) + 1))
     for group, kind in zip(groups, classes, strict=True):
@@ -128,7 +137,7 @@ def assign(groups: Sequence[str], classes: Sequence[str], fractions: Sequence[fl
 
 
 def _deal(counts: np.ndarray, target: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the part of every group, dealt out in ``order``; the last groups go to parts that are still empty, if any."""
+    """Return the part of every group, dealt out in ``order``; the last groups go to parts that are still empty."""
     part = np.zeros(len(counts), int)
     filled, members = np.zeros_like(target), np.zeros(len(target), int)
     for place, group in enumerate(order):
@@ -178,7 +187,7 @@ def split_columns(
     stratify: str | None = None,
     seed: int = 0,
 ) -> Manifest:
-    """Return the manifest with ``group`` and with ``split`` (by ``fractions``) or ``fold`` (0 to ``folds`` - 1) filled in.
+    """Return the manifest with ``group``, and ``split`` (by ``fractions``) or ``fold`` (0 to ``folds`` - 1), filled in.
 
     Excluded rows get neither. Raises KerasOrthoError for impossible fractions or folds, or no column ``stratify``.
     """
@@ -209,13 +218,14 @@ def _check_fractions(fractions: Sequence[float]) -> tuple[float, ...]:
     shares = tuple(float(share) for share in fractions)
     if len(shares) != len(SPLITS) or min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6 or shares[0] == 0:
         raise KerasOrthoError(
-            f"Fractions are three numbers for train, val and test that sum to 1, such as 0.7,0.15,0.15. Received: {','.join(f'{s:g}' for s in shares)}"
+            "Fractions are three numbers for train, val and test that sum to 1, such as 0.7,0.15,0.15. "
+            f"Received: {','.join(f'{share:g}' for share in shares)}"
         )
     return shares
 
 
 def crossing_groups(rows: Iterable[Mapping[str, str]], group_column: str, part_column: str) -> dict[str, list[str]]:
-    """Return the groups that lie in several parts, with these parts; rows without group, without part or excluded do not count."""
+    """Return the groups that lie in several parts, with these parts; excluded rows do not count."""
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row.get(group_column) and row.get(part_column) and not is_excluded(row):
@@ -227,4 +237,6 @@ def refuse_leak(manifest: Manifest, group_column: str, part_column: str) -> None
     """Raise KerasOrthoError if a group lies in several parts."""
     crossing = crossing_groups(manifest.rows, group_column, part_column)
     if crossing:
-        raise KerasOrthoError(f"{manifest.path}: {len(crossing)} groups cross {part_column}s: {shorten(crossing)}. Split again.")
+        raise KerasOrthoError(
+            f"{manifest.path}: {len(crossing)} groups cross {part_column}s: {shorten(crossing)}. Split again."
+        )

@@ -1,4 +1,4 @@
-"""From a manifest to a split manifest: choosing the groups, tying duplicates, distributing, and telling what came out."""
+"""From a manifest to a split manifest: choosing groups, tying duplicates, distributing, telling what came out."""
 
 from __future__ import annotations
 
@@ -55,13 +55,16 @@ def split_manifest(
     if stratify:
         manifest.require_column(stratify)
     inspections = inspect_manifest(manifest, masks=False, processes=processes, what=what)
-    unreadable = [row["image"] for row, item in zip(manifest.rows, inspections, strict=True) if item is not None and item.problem]
+    unreadable = [
+        row["image"] for row, item in zip(manifest.rows, inspections, strict=True) if item is not None and item.problem
+    ]
     if unreadable:
         raise KerasOrthoError(
             f"{manifest.path}: {len(unreadable)} images cannot be read: {shorten(unreadable)}. "
             "`kerasortho data check --exclude-broken` gives them a reason in column exclude."
         )
-    grouping = tie(manifest, names, [(pair.first, pair.second) for pair in duplicate_rows(inspections)])
+    pairs = duplicate_rows(inspections, what=what and "comparing")
+    grouping = tie(manifest, names, [(pair.first, pair.second) for pair in pairs])
     result = split_columns(manifest, grouping, fractions=fractions, folds=folds, stratify=stratify, seed=seed)
     return result, [*grouping.notes, *_absent_classes(result, "fold" if folds else "split", stratify)]
 
@@ -86,10 +89,10 @@ def _choose_groups(manifest: Manifest, choice: GroupChoice) -> list[str]:
         return ["" if is_excluded(row) else row["image"] for row in manifest.rows]
     if choice.column is None and not has_groups:
         raise KerasOrthoError(
-            f"{manifest.path} has no column group, so images of one patient could end up on both sides of a split, and scores "
-            "would be too good to be true. Name the column of patients or studies with --group-column; or, where files were "
-            "numbered in the order of examinations, group neighbours with --id-blocks 20; or state with --ungrouped that no "
-            "patient has two images."
+            f"{manifest.path} has no column group, so images of one patient could end up on both sides of a split, "
+            "and scores would be too good to be true. Name the column of patients or studies with --group-column; "
+            "or, where files were numbered in the order of examinations, group neighbours with --id-blocks 20; "
+            "or state with --ungrouped that no patient has two images."
         )
     return column_groups(manifest, choice.column or "group")
 
@@ -101,7 +104,12 @@ def _classes(manifest: Manifest, stratify: str | None) -> list[str]:
 def _absent_classes(manifest: Manifest, column: str, stratify: str | None) -> list[str]:
     present = {(row[column], row[stratify]) for row in manifest.rows if row[column]} if stratify else set()
     parts = _parts(manifest, column)
-    absent = [f"{part} has no {name or '(empty)'}" for part in parts for name in _classes(manifest, stratify) if (part, name) not in present]
+    absent = [
+        f"{part} has no {name or '(empty)'}"
+        for part in parts
+        for name in _classes(manifest, stratify)
+        if (part, name) not in present
+    ]
     return [f"Too few groups for every class everywhere: {shorten(absent)}."] if absent else []
 
 
@@ -120,8 +128,15 @@ def describe_parts(manifest: Manifest, column: str, stratify: str | None = None)
         rows = [row for row in manifest.rows if row[column] == part]
         counts = Counter(row[stratify] for row in rows) if stratify else Counter()
         groups = len({row["group"] for row in rows})
-        lines.append((part, str(len(rows)), f"{len(rows) / total:.1%}", str(groups), *(str(counts[name]) for name in classes)))
+        lines.append(
+            (part, str(len(rows)), f"{len(rows) / total:.1%}", str(groups), *(str(counts[name]) for name in classes))
+        )
     left_out = len(manifest.rows) - total
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    table = ["  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]) for line in lines]
+    table = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    ]
     return "\n".join([*table, *([f"{left_out} excluded images are in no {column}."] if left_out else [])])

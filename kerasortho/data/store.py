@@ -157,14 +157,15 @@ def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray
     target = np.uint8(CONTENT | COUNTED) * content
     shape = radiograph.pixels.shape
     if sample.mask is not None:
-        target |= np.uint8(FOREGROUND) * preprocess_mask(_fitting_mask(sample.mask, sample.image, shape), spec)
+        target |= np.uint8(FOREGROUND) * preprocess_mask(read_fitting_mask(sample.mask, sample.image, shape), spec)
     if sample.ignore is not None:
-        doubtful = preprocess_mask(_fitting_mask(sample.ignore, sample.image, shape), spec)
+        doubtful = preprocess_mask(read_fitting_mask(sample.ignore, sample.image, shape), spec)
         target[doubtful > 0] &= ~np.uint8(COUNTED)
     return pixels, target
 
 
-def _fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...]) -> np.ndarray:
+def read_fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the mask (H, W) uint8 {0, 1} of an image of ``shape``. Raises KerasOrthoError where the sizes differ."""
     mask = read_mask(mask_file)
     if mask.shape != shape:
         raise KerasOrthoError(

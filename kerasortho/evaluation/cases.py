@@ -26,8 +26,8 @@ DOUBTFUL = "not counted"
 LINES: dict[
     str, dict[str, Any]
 ] = {  # the prediction is drawn, thinner, over the truth: where they agree, both are seen
-    "truth": {"color": TRUTH, "linewidth": 2.2, "linestyle": "solid"},
-    "prediction": {"color": PREDICTION, "linewidth": 1.0, "linestyle": "solid"},
+    "truth": {"color": TRUTH, "linewidth": 1.8, "linestyle": "solid"},
+    "prediction": {"color": PREDICTION, "linewidth": 0.8, "linestyle": "solid"},
     DOUBTFUL: {"color": PURPLE, "linewidth": 1.2, "linestyle": "dotted"},
 }
 _DISPLAY = Preprocessing(size=(SIDE, SIDE))
@@ -75,7 +75,7 @@ def draw_classification_cases(judged: Classified, path: Path) -> None:
     rows = -(-len(chosen) // COLUMNS)
     wrong = int((judged.probabilities.argmax(axis=1) != judged.truth).sum())
     with figure(path, CELL * COLUMNS, (CELL + 0.5) * rows + 0.4) as drawn:
-        heading = f"Least probable true class; {wrong} of {len(judged.samples)} images wrong (red frame)"
+        heading = f"Least probable true class; {wrong} of {len(judged.samples)} images are wrong"
         drawn.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11)
         for place, index in enumerate(chosen):
             axes = drawn.add_subplot(rows, COLUMNS, place + 1)
@@ -88,7 +88,8 @@ def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:
     truth, answer = judged.classes[sample.label], judged.classes[called]
     right = called == sample.label
     _show(axes, read_radiograph(sample.image).pixels, GREEN if right else VERMILION)
-    caption = f"true: {shortened(truth, 24)}\n{shortened(answer, 20)} {_percent(probabilities[called])}"
+    judgement = "" if right else "wrong: "
+    caption = f"true: {shortened(truth, 24)}\n{judgement}{shortened(answer, 20)} {_percent(probabilities[called])}"
     axes.set_title(caption, fontsize=9, fontweight="normal", color=INK if right else VERMILION)
     axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 from kerasortho.data.manifest import read_manifest
-from kerasortho.data.samples import Sample, SampleSet, _sample, _usable
+from kerasortho.data.samples import Sample, SampleSet, make_sample, usable_split
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.training.run import RunDirectory
 
@@ -33,9 +33,9 @@ def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -
     left_out: Counter[str] = Counter()
     samples: list[Sample] = []
     for row in manifest.rows:
-        split = _usable(row, data, 1, config.task, left_out)
+        split = usable_split(row, data, 1, config.task, left_out)
         if split and config.task == "classification" and row[data.label] not in run.classes:
             left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
         elif split:
-            samples.append(_sample(manifest, row, split, data, config.task, run.classes))
+            samples.append(make_sample(manifest, row, split, data, config.task, run.classes))
     return SampleSet(manifest, run.classes, tuple(samples), dict(left_out))

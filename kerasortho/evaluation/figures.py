@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 Results = Mapping[str, Any]
 
-NAMES = {"auc": "ROC AUC", "iou": "IoU", "bce": "BCE"}  # others: the key with its first letter raised
+NAMES = {
+    "auc": "ROC AUC",
+    "iou": "IoU",
+    "bce": "BCE",
+    "global_dice": "Pooled Dice",
+}  # others: the key with its first letter raised
 
 
 def draw_all(run: RunDirectory, title: str, judged: Judged, results: Results, predictor: Predictor) -> list[Path]:
@@ -109,7 +114,8 @@ def draw_roc(judged: Classified, results: Results, path: Path) -> None:
             if area["value"] is None:
                 continue
             alarms, hits = roc_curve(judged.truth == index, judged.probabilities[:, index])
-            interval = f" ({area['low']:.3f}-{area['high']:.3f})" if area["low"] is not None else ""
+            known = area["low"] is not None and area["low"] < area["high"]
+            interval = f" ({area['low']:.3f}-{area['high']:.3f})" if known else ""
             label = f"{shortened(name, 16)}: {area['value']:.3f}{interval}"
             axes.plot(alarms, hits, color=CYCLE[order % len(CYCLE)], label=label)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")

@@ -17,7 +17,7 @@ Score = Callable[[np.ndarray], np.ndarray]  # weights (R, n) float64 -> (R,) flo
 
 CONFIDENCE = 0.95
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
-_CELLS = 4_000_000  # weights held at once: bounds the memory of a bootstrap over many images
+_CELLS = 200_000  # weights held at once: fits a processor's cache, and bounds the memory
 
 
 class ClusterBootstrap:
@@ -103,18 +103,18 @@ def auc_score(positive: np.ndarray, values: np.ndarray) -> Score:
     It is the chance that a positive image has the greater value than a negative one, ties counting half (Hanley &
     McNeil 1982, Radiology 143:29). Undefined unless both kinds are there.
     """
-    order = np.argsort(values, kind="stable")
-    ordered = np.asarray(values)[order]
-    is_positive = np.asarray(positive, bool)[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, int)
+    positive, values = np.asarray(positive, bool), np.asarray(values)
+    positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(values[negatives], kind="stable")]
+    below = np.searchsorted(values[negatives], values[positives], side="left")  # negatives with a smaller value
+    up_to = np.searchsorted(values[negatives], values[positives], side="right")  # ... smaller or equal
 
     def score(weights: np.ndarray) -> np.ndarray:
-        sorted_weights = weights[:, order]
-        positives = np.add.reduceat(sorted_weights * is_positive, starts, axis=1)  # (R, distinct values)
-        negatives = np.add.reduceat(sorted_weights * ~is_positive, starts, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives
-        wins = (positives * (below + 0.5 * negatives)).sum(axis=1)
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+        hits = weights[:, positives]
+        counted = np.zeros((len(weights), len(negatives) + 1))  # [:, k]: weight of the k smallest negatives
+        np.cumsum(weights[:, negatives], axis=1, out=counted[:, 1:])
+        wins = 0.5 * (hits * (counted[:, below] + counted[:, up_to])).sum(axis=1)
+        pairs = hits.sum(axis=1) * counted[:, -1]
         return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
     return score

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kerasortho.data.samples import Sample
-from kerasortho.data.store import _fitting_mask
+from kerasortho.data.store import read_fitting_mask
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation import classification, segmentation
 from kerasortho.evaluation.inference import Prediction, Predictor
@@ -119,8 +119,8 @@ def judge(predictor: Predictor, samples: Sequence[Sample], label: str) -> tuple[
 def truth_of(sample: Sample, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the mask and the ignore mask, (H, W) of {0, 1}, of a segmentation sample; both must have ``shape``."""
     assert sample.mask is not None  # load_samples leaves out rows without a mask
-    mask = _fitting_mask(sample.mask, sample.image, shape)
-    return mask, None if sample.ignore is None else _fitting_mask(sample.ignore, sample.image, shape)
+    mask = read_fitting_mask(sample.mask, sample.image, shape)
+    return mask, None if sample.ignore is None else read_fitting_mask(sample.ignore, sample.image, shape)
 
 
 def _answer(sample: Sample, prediction: Prediction | KerasOrthoError, threshold: float) -> np.ndarray | PixelScores:

@@ -17,6 +17,7 @@ from kerasortho.radiograph.dicom_pixels import stored_values
 from kerasortho.radiograph.dicom_values import integer_of, pixel_spacing, text_of, value_of
 from kerasortho.radiograph.radiograph import Radiograph
 from kerasortho.radiograph.raster import check_pixel_count
+from kerasortho.radiograph.raster_header import TruncatedImageError
 
 _ATTRIBUTES = (
     "SOPClassUID Modality PresentationIntentType BodyPartExamined ViewPosition Laterality ImageLaterality "
@@ -112,6 +113,8 @@ def _check_is_one_grey_image(dataset: Any) -> None:
     kind = _sop_class(dataset) or text_of(dataset, "Modality") or "unknown kind"
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise KerasOrthoError(f"This DICOM object ({kind}) holds floating-point pixels: it is not a radiograph.")
+    if not value_of(dataset, "PixelData") and _should_hold_image(dataset):
+        raise TruncatedImageError("The DICOM file is truncated: its image data is missing. Get it again.")
     if not value_of(dataset, "PixelData"):
         raise KerasOrthoError(f"This DICOM object ({kind}) holds no image. Name the image files of the study instead.")
     if text_of(dataset, "Modality") == "SEG":
@@ -132,6 +135,12 @@ def _check_is_one_grey_image(dataset: Any) -> None:
             f"The pixels of this DICOM object ({kind}) cannot be used: BitsAllocated {bits}, BitsStored {stored}, "
             f"HighBit {high}. A radiograph has 8 or 16 bits allocated, with the high bit below the stored ones' number."
         )
+
+
+def _should_hold_image(dataset: Any) -> bool:
+    """Tell whether a dataset without pixels is one of an image; pydicom drops all attributes of some cut off files."""
+    name = getattr(value_of(dataset.file_meta, "MediaStorageSOPClassUID"), "name", "")
+    return "Rows" in dataset or "Image Storage" in name
 
 
 def _sop_class(dataset: Any) -> str | None:

@@ -48,7 +48,7 @@ def fit(
 
         import kerasortho
         run = kerasortho.fit("configs/bone-unet.yaml", ["data.manifest=bones.csv"])
-        print(kerasortho.evaluate(run)["dice"])
+        print(kerasortho.evaluate(run)["metrics"]["dice"])
     """
     if not isinstance(config, Config):
         config = load_config(config, settings)

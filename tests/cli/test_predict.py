@@ -50,7 +50,15 @@ def test_bad_files_are_reported_in_place_and_end_with_1(tmp_path: Path, capsys: 
     good = tmp_path / "data/images/00.png"
     bad = tmp_path / "bad.png"
     bad.write_bytes(good.read_bytes()[:300])
-    words = ["predict", str(run.path), str(bad), str(good), str(tmp_path / "gone.png"), "--output", str(tmp_path / "out")]
+    words = [
+        "predict",
+        str(run.path),
+        str(bad),
+        str(good),
+        str(tmp_path / "gone.png"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 1
     answers = lines(capsys)
     assert ["error" in a for a in answers] == [True, False, True]

@@ -118,7 +118,9 @@ def test_eight_and_sixteen_bits_of_one_image_get_one_answer(tiny: SimpleNamespac
 
 @pytest.mark.parametrize("which", ["size", "classes"])
 def test_the_model_of_another_run_is_refused(tiny: SimpleNamespace, tmp_path: Path, which: str) -> None:
-    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier((64, 64) if which == "size" else (32, 32)))
+    run = tiny.make_run(
+        tiny.make_dataset(tmp_path / "data"), tiny.classifier((64, 64) if which == "size" else (32, 32))
+    )
     if which == "classes":
         data = json.loads((run.path / "data.json").read_text())
         (run.path / "data.json").write_text(json.dumps({**data, "classes": ["a", "b", "c"]}))

@@ -69,7 +69,11 @@ def test_files_of_unknown_origin_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_dots_of_a_uid_are_not_an_ending(tmp_path: Path) -> None:
-    assert result_names([Path("1.2.840.1"), Path("1.2.840.2"), Path("x.dcm")], tmp_path) == ["1.2.840.1", "1.2.840.2", "x"]
+    assert result_names([Path("1.2.840.1"), Path("1.2.840.2"), Path("x.dcm")], tmp_path) == [
+        "1.2.840.1",
+        "1.2.840.2",
+        "x",
+    ]
 
 
 def test_a_damaged_list_of_sources_is_an_error(tmp_path: Path) -> None:
@@ -78,7 +82,11 @@ def test_a_damaged_list_of_sources_is_an_error(tmp_path: Path) -> None:
         result_names([Path("a.png")], tmp_path)
 
 
-@given(st.lists(st.sampled_from(["a/x.png", "b/x.png", "c/x-2.png", "X.dcm", "x-2-2.png", "d/x-3", "x_mask.png"]), unique=True))
+@given(
+    st.lists(
+        st.sampled_from(["a/x.png", "b/x.png", "c/x-2.png", "X.dcm", "x-2-2.png", "d/x-3", "x_mask.png"]), unique=True
+    )
+)
 def test_no_two_files_ever_share_a_name(tmp_path_factory: pytest.TempPathFactory, files: list[str]) -> None:
     names = result_names([Path(f) for f in files], tmp_path_factory.mktemp("out"))
     results = [f"{name}_{kind}.png".lower() for name in names for kind in ("mask", "overlay")]

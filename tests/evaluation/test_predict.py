@@ -105,7 +105,7 @@ def test_mistakes_are_found_before_the_first_answer(tiny: SimpleNamespace, tmp_p
         predict(run, "a.png", threshold=0.5)
     with pytest.raises(KerasOrthoError, match="holds no image"):
         predict(run, tmp_path / "empty")
-    with pytest.raises(KerasOrthoError, match='no run directory .*Did you mean "run"'):
+    with pytest.raises(KerasOrthoError, match=r'no run directory .*Did you mean "run"'):
         predict(run.path.with_name("rum"), "a.png")
 
 

@@ -17,7 +17,9 @@ def make_dicom(tmp_path: Path) -> DicomMaker:
     """Return a function that writes stored values (H, W) as a DICOM DX file, with attributes set or (None) removed."""
     pytest.importorskip("pydicom")
 
-    def make(values: np.ndarray, *, name: str = "image.dcm", syntax: str = "1.2.840.10008.1.2.1", **attributes: Any) -> Path:
+    def make(
+        values: np.ndarray, *, name: str = "image.dcm", syntax: str = "1.2.840.10008.1.2.1", **attributes: Any
+    ) -> Path:
         dataset = dx_dataset(values, syntax)
         for keyword, value in attributes.items():
             if value is None:

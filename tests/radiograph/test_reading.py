@@ -251,7 +251,9 @@ def test_jpeg_masks_are_refused_with_the_reason(tmp_path: Path):
         read_mask(path)
 
 
-@pytest.mark.parametrize("image", [limb(), limb().astype(np.uint16) * 200, cv2.merge([limb(), limb() // 2, limb() // 3])])
+@pytest.mark.parametrize(
+    "image", [limb(), limb().astype(np.uint16) * 200, cv2.merge([limb(), limb() // 2, limb() // 3])]
+)
 def test_write_png_returns_what_it_was_given(tmp_path: Path, image):
     write_png(tmp_path / "new folder" / "image.png", image)
     stored = cv2.imread(str(tmp_path / "new folder" / "image.png"), cv2.IMREAD_UNCHANGED)
@@ -266,7 +268,8 @@ def test_write_png_refuses_floats():
 
 SOURCES = tuple(
     [encoded(ending, limb(40, 30)) for ending in (".png", ".jpg", ".tif", ".bmp")]
-    + [with_exif(encoded(".jpg", limb(40, 30), cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 6), tiff(limb(40, 30).astype(np.uint16))]
+    + [with_exif(encoded(".jpg", limb(40, 30), cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 6)]
+    + [tiff(limb(40, 30).astype(np.uint16))]
 )
 
 
@@ -282,7 +285,7 @@ def test_damaged_files_never_end_in_a_traceback(source, data):
             pixels = decode_radiograph(bytes(broken), max_pixels=1 << 22, allow_truncated=allow_truncated).pixels
         except KerasOrthoError:
             continue
-        assert pixels.ndim == 2 and 0 <= pixels.min() and pixels.max() <= 1
+        assert pixels.ndim == 2 and pixels.min() >= 0 and pixels.max() <= 1
 
 
 def test_every_broken_real_file_is_refused_and_no_good_one(real_data: Path):

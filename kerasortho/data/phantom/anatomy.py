@@ -169,7 +169,7 @@ def _lower_leg(patient: Patient, view: str, rng: np.random.Generator) -> Setup:
 def _knee(patient: Patient, view: str, rng: np.random.Generator) -> Setup:
     pose = LegPose(inward=0, knee=rng.uniform(20, 90) if view == "lateral" else rng.uniform(0, 10))
     scene = leg(patient.build, pose, {"femur", "shin"}, patient.fat, rng)
-    return Setup(scene, _about(view, 180, 90, 140), "knee", (210, 270), "AP", (0, 0, 90))
+    return Setup(scene, _about(view, 180, 90, 150), "knee", (210, 270), "AP", (0, 0, 90))
 
 
 def _hip(patient: Patient, view: str, rng: np.random.Generator) -> Setup:

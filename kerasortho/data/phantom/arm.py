@@ -15,7 +15,7 @@ from kerasortho.data.phantom.shapes import Bump
 
 HUMERUS = 312.0  # from the head's centre to the trochlea's
 RADIUS = 240.0
-WRIST = 252.0  # from the elbow's axis to the wrist's middle
+WRIST = 248.5  # from the elbow's axis to the wrist's middle
 
 HUMERUS_SHAFT = (
     (-10, 17, 18, 8),
@@ -28,8 +28,8 @@ HUMERUS_SHAFT = (
     (262, 16, 9.5, 0, -1),
     (282, 25, 9.5, -2, -1),
     (294, 32, 10, -4, -1),
-    (302, 30, 9.5, -2, -3),
-    (306, 20, 8, 0, -4),
+    (302, 31, 10, -3, -3),
+    (309, 26, 9, -2, -4),
 )
 RADIUS_TABLE = (
     (0, 11, 11, 0),
@@ -115,9 +115,9 @@ def humerus(build: Build) -> Bone:
     )
     head = short_bone((-4, 0, 4), (23.5, 23.5, 22.5), build, boxy=2.0, shell=1.0, rows=18, around=26)
     tubercle = short_bone((17, -2, -3), (10, 14, 12), build, boxy=2.2, shell=1.0)
-    capitellum = short_bone((13.5, HUMERUS - 2, -7), (11, 12.5, 12.5), build, boxy=2.0)
-    inner_rim = short_bone((-17.5, HUMERUS - 1, -4), (7.5, 14, 13.5), build, boxy=2.2)
-    groove = short_bone((-4, HUMERUS - 3, -4), (6.2, 10.5, 11), build, boxy=2.8)
+    capitellum = short_bone((13.5, HUMERUS - 7, -6.5), (11.3, 12.5, 12.5), build, boxy=2.0)
+    inner_rim = short_bone((-17.5, HUMERUS - 5, -4), (7.6, 15, 13.5), build, boxy=2.2)
+    groove = short_bone((-3.8, HUMERUS - 7, -4), (6.4, 12.5, 11), build, boxy=2.8)
     return shaft + head + tubercle + capitellum.beside(inner_rim).beside(groove)
 
 
@@ -133,7 +133,7 @@ def radius(build: Build) -> Bone:
         rows=34,
         bumps=(Bump(0.13, 200, 3.5, 0.03, 35), Bump(1.0, 0, 1.5, 0.03, 40), Bump(0.97, 90, 1.5, 0.03, 20)),
     )
-    return bone.moved(rotation("z", 0.5), (13.5, 12.5, -6))
+    return bone.moved(rotation("z", 0.5), (13.5, 9.0, -6))
 
 
 def ulna(build: Build) -> Bone:
@@ -148,15 +148,15 @@ def ulna(build: Build) -> Bone:
         bumps=(Bump(0.98, 180, 1.0, 0.015, 35),),
     )
     styloid = bent_bone([(-5, 262, 4), (-6, 272, 5)], (3.2, 2.0), None, build, shell=0.7, rows=10, around=12)
-    return (bone + styloid).moved(rotation("z", 1.5), (-6, -21, 5))
+    return (bone + styloid).moved(rotation("z", 1.5), (-6, -24, 5))
 
 
 def _hull(
     scene: Scene, upper: Array, elbow: Array, fore: Array, wrist: Array, parts: Collection[str], fat: float
 ) -> None:
     if "humerus" in parts:
-        path = [upper @ [0, y, 0] for y in (-30, 30, 100, 180, 250, HUMERUS)] + [elbow + fore @ [0, 25, 0]]
-        scene.add_flesh(path, (52, 54, 48, 45, 42, 42, 38), (50, 52, 48, 46, 40, 36, 34), fat, side=upper[:, 0])
+        path = [upper @ [0, y, 0] for y in (-30, 30, 100, 180, 250, HUMERUS - 20, HUMERUS)]
+        scene.add_flesh(path, (52, 54, 48, 45, 42, 40, 33), (50, 52, 48, 46, 40, 35, 27), fat, side=upper[:, 0])
     if "forearm" in parts:
         path = [elbow + fore @ [0, y, 0] for y in (-22, 0, 50, 110, 180, 230, WRIST, WRIST + 25)]
         scene.add_flesh(

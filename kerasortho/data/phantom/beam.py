@@ -137,6 +137,5 @@ def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Ar
     step = max(1, int(sigma / 1.5))
     coarse: Array = rng.standard_normal((shape[0] // step + 2, shape[1] // step + 2), np.float32)
     coarse = cv2.GaussianBlur(coarse, (0, 0), max(sigma / step, 0.3))
-    coarse = coarse / max(float(coarse.std()), 1e-6)
     fine: Array = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return fine
+    return fine / np.float32(max(float(coarse.std()), 1e-6))

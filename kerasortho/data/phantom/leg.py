@@ -34,8 +34,8 @@ FEMUR_SHAFT = (  # the shaft runs from the great trochanter, 50 mm lateral of th
     (434, 37, 23, 2, 0),
 )
 TIBIA_TABLE = (
-    (18, 35, 23, 0, 3),
-    (24, 37.5, 24.5, 0, 3),
+    (21, 35, 24, 0, 3),
+    (27, 37.5, 25, 0, 3),
     (36, 33, 23, 0, 1),
     (52, 24, 21, 0, -1),
     (80, 17, 18, 0, -2),
@@ -77,7 +77,8 @@ class LegPose:
 def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np.random.Generator) -> Scene:
     """Return the wanted parts ("femur", "shin", "foot") of a right leg and its landmarks in mm."""
     thigh = rotation("z", -pose.abduction) @ rotation("y", -pose.inward)
-    knee = thigh @ [2.0, FEMUR, 0.0]
+    axis = thigh @ [2.0, FEMUR, 0.0]
+    knee = axis + thigh @ [0.0, 0.0, 5.0 * np.sin(np.radians(pose.knee))]  # a bending knee's condyles roll back
     shin = thigh @ rotation("x", pose.knee)
     ankle = knee + shin @ [0.0, TIBIA, 0.0]
     sole = shin @ FROM_FOOT @ rotation("x", -pose.ankle)
@@ -88,9 +89,17 @@ def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np
         scene.bones.append(femur(build).moved(thigh))
         path = [
             thigh @ [x, y, z]
-            for x, y, z in ((48, -60, 6), (46, 0, 6), (38, 80, 6), (30, 170, 4), (18, 270, 2), (8, 360, 0), (2, 430, 0))
+            for x, y, z in (
+                (48, -60, 6),
+                (46, 0, 6),
+                (38, 80, 6),
+                (30, 170, 4),
+                (18, 270, 2),
+                (8, 360, 0),
+                (2, 420, 0),
+                (2, 462, 0),
+            )
         ]
-        path.append(knee + shin @ [0.0, 25.0, 4.0])
         scene.add_flesh(
             path, (78, 84, 86, 80, 70, 60, 54, 50), (88, 92, 90, 82, 72, 62, 56, 50), 2 * fat, side=thigh[:, 0]
         )
@@ -113,7 +122,13 @@ def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np
             path, (50, 52, 54, 57, 47, 36, 34, 34), (54, 56, 58, 60, 50, 38, 36, 40), 1.2 * fat, side=shin[:, 0]
         )
     if {"femur", "shin"} <= set(parts) and build.growing < 0.75:
-        scene.bones.append(patella(build).moved(shin @ rotation("x", -0.42 * pose.knee), knee))
+        scene.bones.append(patella(build).moved(shin @ rotation("x", -0.42 * pose.knee), axis))
+        hollow = [
+            knee + thigh @ [0, -75, 4],
+            knee + (thigh @ [0, -36, 4] + shin @ [0, 36, 4]),
+            knee + shin @ [0, 75, 4],
+        ]
+        scene.add_flesh(hollow, (52, 50, 51), (46, 40, 46), fat, side=thigh[:, 0])
     if "foot" in parts:
         _add_foot(scene, build, pose, sole, ankle, fat, rng)
     return scene
@@ -137,16 +152,16 @@ def femur(build: Build) -> Bone:
     )
     trochanter = short_bone((52, 13, 8), (17, 21, 18), build, boxy=2.2, shell=1.2)
     inner = short_bone(
-        (-20, FEMUR - 6, 6), (16.5, 28, 33), build, boxy=2.0, shell=1.2, turn=rotation("y", -6), rows=22, around=30
+        (-20, FEMUR - 5, 4), (16.5, 25.5, 29.5), build, boxy=2.0, shell=1.2, turn=rotation("y", -6), rows=22, around=30
     )
     outer = short_bone(
-        (24, FEMUR - 7, 5), (17, 27, 32), build, boxy=2.0, shell=1.2, turn=rotation("y", 6), rows=22, around=30
+        (24, FEMUR - 6, 3), (17, 25, 29), build, boxy=2.0, shell=1.2, turn=rotation("y", 6), rows=22, around=30
     )
     return shaft + head + neck + trochanter + inner.beside(outer)
 
 
 def tibia(build: Build) -> Bone:
-    """Return the tibia in the shin's frame: its plateau 18 mm below the knee's axis, its ankle joint at y = 363."""
+    """Return the tibia in the shin's frame: its plateau 21 mm below the knee's axis, its ankle joint at y = 363."""
     bone = long_bone(
         TIBIA_TABLE,
         build,

@@ -18,10 +18,23 @@ pydicom = pytest.importorskip("pydicom")
 
 SETTINGS = PhantomSettings(patients=6, views=2, size=64, format="dicom", seed=1)
 
+# fmt: off
 # Type 1 attributes of the DX Image For Presentation IOD's mandatory modules (PS3.3 A.26): present and not empty
-TYPE_1 = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PresentationIntentType", "ImageType", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData", "PixelIntensityRelationship", "PixelIntensityRelationshipSign", "RescaleIntercept", "RescaleSlope", "RescaleType", "PresentationLUTShape", "LossyImageCompression", "PatientOrientation", "BurnedInAnnotation", "ImageLaterality", "ImagerPixelSpacing", "WindowCenter", "WindowWidth", "ViewPosition", "BodyPartExamined"]
+TYPE_1 = [
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PresentationIntentType",
+    "ImageType", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "PixelData", "PixelIntensityRelationship", "PixelIntensityRelationshipSign",
+    "RescaleIntercept", "RescaleSlope", "RescaleType", "PresentationLUTShape", "LossyImageCompression",
+    "PatientOrientation", "BurnedInAnnotation", "ImageLaterality", "ImagerPixelSpacing", "WindowCenter",
+    "WindowWidth", "ViewPosition", "BodyPartExamined",
+]
 # Type 2: present, may be empty
-TYPE_2 = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber", "SeriesNumber", "Manufacturer", "InstanceNumber", "DetectorType", "AnatomicRegionSequence", "AcquisitionContextSequence"]
+TYPE_2 = [
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "ReferringPhysicianName", "StudyID", "AccessionNumber", "SeriesNumber", "Manufacturer", "InstanceNumber",
+    "DetectorType", "AnatomicRegionSequence", "AcquisitionContextSequence",
+]
+# fmt: on
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,48 @@
+"""Small datasets on disk, drawn when a test asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kerasortho.radiograph.raster import write_png
+
+Drawer = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def draw_limb() -> Drawer:
+    """Return a function of a seed that draws a different limb-like picture: (H, W) uint8, bright shafts, soft tissue, grain."""
+
+    def draw(seed: int, shape: tuple[int, int] = (150, 120)) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        height, width = shape
+        picture = np.full(shape, 25, np.float32)
+        middle = width * rng.uniform(0.35, 0.65)
+        cv2.line(picture, (int(middle), 0), (int(middle + rng.uniform(-20, 20)), height), 90.0, int(width * 0.4))
+        for _ in range(5):
+            ends = rng.uniform(0, 1, (2, 2)) * (width, height)
+            cv2.line(picture, tuple(int(v) for v in ends[0]), tuple(int(v) for v in ends[1]), rng.uniform(120, 230), int(rng.integers(3, 9)))
+        grain = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 1.5)
+        return np.clip(cv2.GaussianBlur(picture, (0, 0), 1.0) + 25 * grain, 0, 255).astype(np.uint8)
+
+    return draw
+
+
+@pytest.fixture
+def write_table(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a manifest's text and, by default, small images that it names."""
+
+    def write(text: str, *, images: bool = True, name: str = "manifest.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode())
+        if images:
+            for line in text.splitlines()[1:]:
+                write_png(tmp_path / line.replace(";", ",").split(",")[0], np.zeros((4, 4), np.uint8))
+        return path
+
+    return write
