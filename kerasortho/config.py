@@ -20,6 +20,10 @@ from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.schema import build
 
 Task = Literal["classification", "segmentation"]
+_TASK_KEYS = {  # keys of `training` that one task alone understands
+    "classification": ("label_smoothing", "class_weights"),
+    "segmentation": ("loss", "loss_options", "border_weight", "border_sigma", "foreground_fraction"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,42 +46,42 @@ class DataConfig:
 class ModelConfig:
     """Which model of the registry (`kerasortho models`), and its options."""
 
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # such as unet or resnet50
+    options: Mapping[str, Any] = field(default_factory=dict)  # such as dropout; the model's own defaults otherwise
 
 
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training with its own learning rate and its own frozen part."""
 
-    epochs: int
+    epochs: int  # passes over the training images
     learning_rate: float = 1e-3  # peak, reached after warm-up, then cosine decay to final_fraction of it
     unfreeze_from: str | None = None  # backbone layers from this one on are trained, or all; None: it is frozen
-    warmup_epochs: float = 1.0
-    final_fraction: float = 0.01
+    warmup_epochs: float = 1.0  # the learning rate rises from 0 during these
+    final_fraction: float = 0.01  # of the peak learning rate, at the phase's end
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How the weights are found."""
 
-    phases: tuple[Phase, ...]
-    batch_size: int = 16
-    loss: str = "bce"  # classification: always cross-entropy; segmentation: see `kerasortho models --losses`
-    loss_options: Mapping[str, Any] = field(default_factory=dict)
-    border_weight: float = 0.0  # w0 of the U-Net paper's border weight map; 0: off
-    border_sigma: float = 5.0  # its sigma, in pixels of the model's input
+    phases: tuple[Phase, ...]  # one after the other, each from the best weights so far
+    batch_size: int = 16  # images a step
+    loss: str = "bce"  # segmentation: see `kerasortho models --losses`; classification always has cross-entropy
+    loss_options: Mapping[str, Any] = field(default_factory=dict)  # segmentation: such as pos_weight: auto
+    border_weight: float = 0.0  # segmentation: w0 of the U-Net paper's border weight map; 0: off
+    border_sigma: float = 5.0  # segmentation: its sigma, in pixels of the model's input
     label_smoothing: float = 0.0  # classification only
     class_weights: Literal["none", "auto"] = "none"  # classification: weigh classes by inverse frequency
     foreground_fraction: float | None = None  # segmentation: share of images with foreground in an epoch
     weight_decay: float = 1e-4  # AdamW
-    clip_norm: float | None = 1.0
+    clip_norm: float | None = 1.0  # longest gradient of a step, all variables together; None: any
     monitor: str = "val_loss"  # what best means, for the kept checkpoint and for early stopping
-    mode: Literal["min", "max"] = "min"
+    mode: Literal["min", "max"] = "min"  # min for a loss; max for accuracy, dice and global_dice
     patience: int | None = None  # epochs without improvement before a phase ends early; None: never
-    seed: int = 0
+    seed: int = 0  # of weights, order, augmentation and dropout
     deterministic: bool = False  # bit-identical repeats, at some cost in speed
-    mixed_precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    mixed_precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"  # Keras's dtype policy
     jit: bool = False  # XLA
     checkpoint_minutes: float = 10.0  # save inside an epoch, too, at least this often
 
@@ -94,7 +98,7 @@ class EvaluationConfig:
 class Config:
     """One training run, resolved: everything that decides its result."""
 
-    name: str
+    name: str  # of the run, and of its folder
     task: Task
     data: DataConfig
     model: ModelConfig
@@ -104,21 +108,43 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
+        training, phases = self.training, self.training.phases
+        fraction = training.foreground_fraction
         checks = [
-            (bool(self.name) and not set(self.name) & set('/\\:*?"<>|'), "name", "a name that can be a folder's"),
-            (self.training.batch_size >= 1, "training.batch_size", "at least 1"),
-            (len(self.training.phases) >= 1, "training.phases", "a list of at least one phase"),
-            (all(p.epochs >= 1 for p in self.training.phases), "training.phases[].epochs", "at least 1"),
-            (all(p.learning_rate > 0 for p in self.training.phases), "training.phases[].learning_rate", "above 0"),
+            (self.name.strip(". ") == self.name != "" and not set(self.name) & set('/\\:*?"<>|'),
+             "name", "a name that a folder can have"),
+            (self.data.fold is None or self.data.fold >= 0, "data.fold", "0, 1, 2, ..."),
+            (self.data.workers >= 0, "data.workers", "0 (one a core) or a number of threads"),
+            (len(phases) >= 1, "training.phases", "a list of at least one phase"),
+            (all(p.epochs >= 1 for p in phases), "training.phases[].epochs", "at least 1"),
+            (all(p.learning_rate > 0 for p in phases), "training.phases[].learning_rate", "above 0"),
+            (all(p.warmup_epochs >= 0 for p in phases), "training.phases[].warmup_epochs", "at least 0"),
+            (all(0 <= p.final_fraction <= 1 for p in phases), "training.phases[].final_fraction", "from 0 to 1"),
+            (training.batch_size >= 1, "training.batch_size", "at least 1"),
+            (training.border_weight >= 0, "training.border_weight", "0 (off) or more"),
+            (training.border_sigma > 0, "training.border_sigma", "above 0"),
+            (0 <= training.label_smoothing < 1, "training.label_smoothing", "at least 0 and below 1"),
+            (fraction is None or 0 < fraction <= 1, "training.foreground_fraction", "above 0 and at most 1"),
+            (training.weight_decay >= 0, "training.weight_decay", "0 (off) or more"),
+            (training.clip_norm is None or training.clip_norm > 0, "training.clip_norm", "above 0, or null for none"),
+            ((training.mode == "min") == ("loss" in training.monitor), "training.mode",
+             f"{'min' if 'loss' in training.monitor else 'max'} where training.monitor is {training.monitor}"),
+            (training.patience is None or training.patience >= 1, "training.patience", "at least 1, or null for never"),
+            (0 <= training.seed < 2**31, "training.seed", "from 0 to 2147483647"),
+            (training.checkpoint_minutes >= 0, "training.checkpoint_minutes", "at least 0"),
             (0 < self.evaluation.threshold < 1, "evaluation.threshold", "between 0 and 1"),
-            (0 <= self.training.label_smoothing < 1, "training.label_smoothing", "at least 0 and below 1"),
-            (self.training.foreground_fraction is None or 0 < self.training.foreground_fraction <= 1,
-             "training.foreground_fraction", "above 0 and at most 1"),
-            (self.training.patience is None or self.training.patience >= 1, "training.patience", "at least 1"),
+            (self.evaluation.bootstrap >= 1, "evaluation.bootstrap", "at least 1"),
         ]  # fmt: skip
         for valid, key, wanted in checks:
             if not valid:
                 raise KerasOrthoError(f'"{key}" must be {wanted}.')
+        self._refuse_keys_of_the_other_task()
+
+    def _refuse_keys_of_the_other_task(self) -> None:
+        for task, keys in _TASK_KEYS.items():
+            for f in dataclasses.fields(TrainingConfig):
+                if f.name in keys and task != self.task and getattr(self.training, f.name) not in (f.default, {}):
+                    raise KerasOrthoError(f'"training.{f.name}" is for {task} alone, not for {self.task}. Remove it.')
 
     @property
     def epochs(self) -> int:
@@ -148,7 +174,7 @@ def load_config(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> C
     except yaml.YAMLError as error:
         raise KerasOrthoError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     try:
-        return config_from_dict(apply_settings(values or {}, settings))
+        return config_from_dict(apply_settings(values, settings) if isinstance(values, Mapping) else values)
     except KerasOrthoError as error:
         raise KerasOrthoError(f"{file}: {error}") from None
 
@@ -176,8 +202,9 @@ def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[s
 def _alias(key: str, values: Mapping[str, Any]) -> str:
     """``training.epochs`` and ``training.learning_rate`` mean the only phase's, where there is one phase."""
     phase_keys = {f"training.{f.name}" for f in dataclasses.fields(Phase)}
-    phases = (values.get("training") or {}).get("phases") or []
-    if key not in phase_keys:
+    training = values.get("training")
+    phases = training.get("phases") if isinstance(training, Mapping) else None
+    if key not in phase_keys or not isinstance(phases, list):
         return key
     if len(phases) > 1:
         name = key.rpartition(".")[2]

@@ -13,6 +13,10 @@ class KerasOrthoError(Exception):
     """
 
 
+class Interrupted(KerasOrthoError):
+    """Work was asked to stop, and has saved where it was; the message tells how to go on. The exit code is 130."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``' Did you mean "x"?'`` for the known word closest to ``word``, or ``''`` if none is close."""
     names = {name.lower(): name for name in known}

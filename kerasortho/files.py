@@ -14,6 +14,11 @@ from typing import Any
 
 from kerasortho.errors import KerasOrthoError
 
+try:
+    import fcntl
+except ImportError:  # Windows: nobody is kept out there
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -42,6 +47,37 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` whose process was killed. Only where nobody else writes now."""
+    for leftover in folder.glob(".*-*"):
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file ``path`` for this process alone; the lock goes with the process, however it ends.
+
+    Raises BlockingIOError if another process holds it, unless told to ``wait``, and KerasOrthoError where the file
+    cannot be made. On Windows, and on file systems without locks, nobody is kept out.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = open(target, "w")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise explain_os_error(error, target.parent) from error
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:  # such as a network drive that knows no locks
+            pass
+        yield
+
+
 def _give_usual_permissions(path: Path) -> None:
     """Undo mkstemp's 0600: results are for colleagues too, as far as the umask allows."""
     umask = os.umask(0)
@@ -52,11 +88,11 @@ def _give_usual_permissions(path: Path) -> None:
 def explain_os_error(error: OSError, path: Path) -> KerasOrthoError:
     """Put a failed write into words: what was to be written, why it failed, what to do."""
     if error.errno == errno.ENOSPC:
-        return KerasOrthoError(f"No space left on the disk while writing {path}. Free some space, or choose another disk.")
+        return KerasOrthoError(f"No space left on the disk while writing {path}. Free some, or choose another disk.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return KerasOrthoError(f"No permission to write {path}. Choose another folder or change its permissions.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return KerasOrthoError(f"Cannot write {path}: a part of that path is a file, not a folder. Choose another path.")
+        return KerasOrthoError(f"Cannot write {path}: a part of that path is a file, not a folder. Choose another.")
     return KerasOrthoError(f"Could not write {path}: {error.strerror or error}.")
 
 

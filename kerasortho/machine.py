@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_CGROUP_FILES = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),  # version 2
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),  # version 1
+_CGROUPS = (  # folder, its files for limit and usage, and in its memory.stat the part of the usage that is file cache
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),  # version 2
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # 1
 )
 
 
@@ -37,11 +37,15 @@ def _system_memory() -> int | None:
 
 
 def _cgroup_memory() -> int | None:
-    for limit, usage in _CGROUP_FILES:
+    for folder, limit, usage, reclaimable in _CGROUPS:
         try:
-            allowed = Path(limit).read_text().strip()
-            if allowed != "max" and int(allowed) < 1 << 60:
-                return max(0, int(allowed) - int(Path(usage).read_text()))
+            allowed = (folder / limit).read_text().strip()
+            if allowed == "max" or int(allowed) >= 1 << 60:
+                continue
+            used = int((folder / usage).read_text())
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            # Files that were read count as used until somebody wants the memory: then the kernel gives it back.
+            return max(0, int(allowed) - max(0, used - int(statistics.get(reclaimable, 0))))
         except (OSError, ValueError):
             continue
     return None

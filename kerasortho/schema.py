@@ -19,13 +19,13 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
     did-you-mean), a missing required key or a value of the wrong type.
     """
     if not isinstance(values, Mapping):
-        raise KerasOrthoError(f"{where or 'The configuration'} must be a mapping of keys to values. Received: {values!r}.")
+        raise _wrong(where, "a mapping of keys to values", values)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = get_type_hints(cls)
     for key in values:
         if key not in fields:
             raise KerasOrthoError(
-                f'Unknown key "{_join(where, key)}".{did_you_mean(str(key), fields)} Known keys here: {", ".join(fields)}.'
+                f'Unknown key "{_join(where, key)}".{did_you_mean(str(key), fields)} Known here: {", ".join(fields)}.'
             )
     missing = [name for name, field in fields.items() if _required(field) and name not in values]
     if missing:
@@ -78,24 +78,39 @@ def _convert_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any,
     return tuple(convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
 
 
+_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text (in quotes, if it looks like a number or like yes or no)",
+}
+
+
 def _convert_scalar(kind: Any, value: Any, where: str) -> Any:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if kind is Any:
-        return value
+        return _listed(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text: it wants 1.0e-4
         try:
             return float(value)
         except ValueError:
-            raise _wrong(where, names[float], value) from None
-    if kind in names and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            raise _wrong(where, _NAMES[float], value) from None
+    if kind in _NAMES and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise _wrong(where, names.get(kind, str(kind)), value)
+    raise _wrong(where, _NAMES.get(kind, str(kind)), value)
+
+
+def _listed(value: Any) -> Any:
+    """Tuples become lists where no type is given: YAML and JSON know lists only, and a file must read back equal."""
+    if isinstance(value, Mapping):
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _wrong(where: str, wanted: str, value: Any) -> KerasOrthoError:
-    return KerasOrthoError(f'"{where}" must be {wanted}. Received: {value!r}.')
+    place = f'"{where}"' if where else "The configuration"
+    return KerasOrthoError(f"{place} must be {wanted}. Received: {value!r}.")
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

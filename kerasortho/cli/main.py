@@ -15,7 +15,7 @@ import click
 
 from kerasortho import __version__
 from kerasortho.cli.lazy import LazyCommand, LazyGroup, quiet_tensorflow
-from kerasortho.errors import KerasOrthoError
+from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.files import explain_os_error
 
 COMMANDS = {
@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = explain(error)
         if session.debug or message is None:
             raise
+        if isinstance(error, Interrupted):
+            click.echo(_paragraph(message), err=True)
+            return INTERRUPTED
         click.echo(_paragraph(f"Error: {message}"), err=True)
         return USER_ERROR
     return code if isinstance(code, int) else 0

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 
 from kerasortho.data.samples import Sample
 from kerasortho.errors import KerasOrthoError
-from kerasortho.files import explain_os_error, write_json
+from kerasortho.files import explain_os_error, locked, write_json
 from kerasortho.machine import available_memory, processor_count
 from kerasortho.progress import Progress
 from kerasortho.radiograph.preprocessing import Preprocessing, content_mask, preprocess, preprocess_mask
@@ -76,6 +76,10 @@ class SampleStore:
             return prepare(self.samples[index], self.spec)
         return self._images[index], self._targets[index]
 
+    def is_on_disk(self, folder: Path) -> bool:
+        """Tell whether exactly these samples have been prepared in ``folder`` before."""
+        return self._is_whole(folder / self.key())
+
     def key(self) -> str:
         """Return a name for the prepared files that changes with any source file, the specification or the version."""
         digest = hashlib.sha256(json.dumps([VERSION, self.spec.to_dict()]).encode())
@@ -114,35 +118,65 @@ class SampleStore:
                 progress.advance(1)
 
     def _map(self, folder: Path, workers: int, label: str) -> None:
-        """Use the prepared files in ``folder``, or write them: in a folder of another name first, renamed when whole."""
-        if not (folder / "complete.json").is_file():
-            temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-            try:
-                temporary.mkdir(parents=True)
-                self._open(temporary, "w+")
-                self._fill(workers, label)
-                self._flush()
-                write_json(temporary / "complete.json", {"images": len(self), "size": list(self.spec.size)})
-                try:
-                    os.rename(temporary, folder)
-                except OSError:  # another run was first: its files are the same
-                    if not (folder / "complete.json").is_file():
-                        raise
-            except OSError as error:
-                raise explain_os_error(error, folder) from error
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        """Use the prepared files in ``folder``, or write them first; of several processes one writes and the others wait."""
+        lock = folder.with_name(f".{folder.name}.lock")
+        try:
+            with locked(lock):
+                self._write(folder, workers, label)
+        except BlockingIOError:
+            print(f"{label}: waiting for another process that prepares the same ones", file=sys.stderr, flush=True)
+            with locked(lock, wait=True):
+                self._write(folder, workers, label)
         self._open(folder, "r")
 
-    def _open(self, folder: Path, mode: Literal["r", "w+"]) -> None:
-        shape = (len(self), *self.spec.size)
-        self._images = np.memmap(folder / "images.u16", np.uint16, mode, shape=shape)
-        self._targets = np.memmap(folder / "targets.u8", np.uint8, mode, shape=shape)
+    def _write(self, folder: Path, workers: int, label: str) -> None:
+        """Write the prepared files unless they are there: in a folder of another name, renamed when they are whole."""
+        if self._is_whole(folder):
+            return
+        partial = folder.with_name(f".{folder.name}.partial")
+        try:
+            for remains in (partial, folder):  # of a run that was killed, or damaged since
+                shutil.rmtree(remains, ignore_errors=True)
+            partial.mkdir(parents=True)
+            self._reserve(partial)
+            self._open(partial, "r+")
+            self._fill(workers, label)
+            self._close()  # Windows renames no folder with open files
+            write_json(partial / "complete.json", {"images": len(self), "size": list(self.spec.size)})
+            os.rename(partial, folder)
+        except OSError as error:
+            raise explain_os_error(error, folder) from error
+        finally:
+            self._close()
+            shutil.rmtree(partial, ignore_errors=True)
 
-    def _flush(self) -> None:
+    def _files(self, folder: Path) -> list[tuple[Path, type[np.generic], int]]:
+        """Return the files of images and targets: path, type of a pixel, size in bytes."""
+        pixels = len(self) * self.spec.size[0] * self.spec.size[1]
+        return [(folder / "images.u16", np.uint16, 2 * pixels), (folder / "targets.u8", np.uint8, pixels)]
+
+    def _is_whole(self, folder: Path) -> bool:
+        files = self._files(folder)
+        return (folder / "complete.json").is_file() and all(f.is_file() and f.stat().st_size == n for f, _, n in files)
+
+    def _reserve(self, folder: Path) -> None:
+        """Make the files at their full size: a disk that is too small is an error now, in a memory map it is a crash."""
+        for file, _, size in self._files(folder):
+            with file.open("wb") as new:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(new.fileno(), 0, size)
+                else:
+                    new.truncate(size)
+
+    def _open(self, folder: Path, mode: Literal["r", "r+"]) -> None:
+        shape = (len(self), *self.spec.size)
+        self._images, self._targets = (np.memmap(file, kind, mode, shape=shape) for file, kind, _ in self._files(folder))
+
+    def _close(self) -> None:
         for array in (self._images, self._targets):
             if isinstance(array, np.memmap):
                 array.flush()
+        self._images = self._targets = None
 
 
 def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
@@ -175,25 +209,31 @@ def read_fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...])
     return mask
 
 
-def choose_place(images: int, spec: Preprocessing, *, wanted: str, folder: Path) -> tuple[Place, int]:
+def choose_place(
+    images: int, spec: Preprocessing, *, wanted: str, folder: Path, on_disk: bool = False
+) -> tuple[Place, int]:
     """Return where prepared images go and how many bytes they take, by what memory and disk have left.
 
-    ``wanted`` is data.cache: "auto", or the user's choice. Raises KerasOrthoError if that choice cannot fit.
+    ``wanted`` is data.cache: "auto", or the user's choice; ``on_disk`` tells that they lie in ``folder`` already.
+    Raises KerasOrthoError if the user's choice cannot fit.
     """
     size = images * spec.size[0] * spec.size[1] * 3
     memory, disk = available_memory(), _free_disk(folder)
     if wanted == "memory" and size > memory:
         raise KerasOrthoError(_does_not_fit("data.cache: memory", size, memory, "of memory available"))
-    if wanted == "disk" and size > disk:
+    if wanted == "disk" and size > disk and not on_disk:
         raise KerasOrthoError(_does_not_fit("data.cache: disk", size, disk, f"free at {folder}"))
-    if wanted == "auto":
+    if wanted == "auto" and on_disk:
+        wanted = "disk"
+    elif wanted == "auto":
         wanted = "memory" if size < MEMORY_SHARE * memory else "disk" if 2 * size < disk else "none"
     return wanted, size  # type: ignore[return-value]
 
 
 def cache_folder(configured: str | None) -> Path:
     """Return the folder of prepared images: data.cache_dir, $KERASORTHO_CACHE or ~/.cache/kerasortho."""
-    return Path(configured or os.environ.get("KERASORTHO_CACHE") or Path.home() / ".cache" / "kerasortho") / "prepared"
+    chosen = Path(configured or os.environ.get("KERASORTHO_CACHE") or "~/.cache/kerasortho")
+    return chosen.expanduser() / "prepared"
 
 
 def _does_not_fit(key: str, size: int, free: int, where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,11 @@ def load_backbone_weights(network: keras.Model, name: str, weights: str | None, 
         path = Path(weights).expanduser()
         _check_is_weights_file(path, name)
     try:
-        network.load_weights(str(path))
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "error", message=".*freshly-initialized weights"
+            )  # a part left random is no success
+            network.load_weights(str(path))
     except Exception as error:  # h5py and Keras raise OSError, KeyError, ValueError and others here
         raise _explain_failed_load(path, name, published, error) from error
 

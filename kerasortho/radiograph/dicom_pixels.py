@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
@@ -13,6 +14,8 @@ from kerasortho.radiograph.raster_header import TruncatedImageError
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_START_OF_SCAN, _END_OF_IMAGE, _END = 0xDA, 0xD9, b"\xff\xd9"
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")  # not stuffed bytes (of JPEG-LS: below 0x80) nor restarts
 
 
 def stored_values(dataset: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -67,9 +70,11 @@ def _check_codestream(frame: bytes, shape: tuple[int, int]) -> None:
         size = _jpeg_size(frame)
     else:
         return
+    if size is None:
+        raise KerasOrthoError("The DICOM file is damaged: the segments of its JPEG image do not join up. Get it again.")
     if size != shape:
         raise KerasOrthoError(f"The DICOM file is damaged: Rows and Columns say {shape}, the compressed image {size}.")
-    if b"\xff\xd9" not in frame[-4096:]:
+    if _END not in frame[-4096:]:
         raise TruncatedImageError("The DICOM file is truncated: its compressed image has no end marker. Get it again.")
 
 
@@ -101,12 +106,24 @@ def _decode_extended_jpeg(frame: bytes, dataset: Any, shape: tuple[int, int]) ->
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    """Return (rows, columns) of the first frame header of a JPEG, lossless JPEG or JPEG-LS stream."""
-    position = 2
-    while position + 9 <= len(frame) and frame[position] == 0xFF:
+    """Return (rows, columns) of a JPEG, lossless JPEG or JPEG-LS stream, None where its segments do not join up.
+
+    Strict, because GDCM ends the whole process on some streams whose segments are out of step.
+    """
+    position, size = 2, None
+    while position + 4 <= len(frame) and frame[position] == 0xFF:
         marker, length = frame[position + 1], int.from_bytes(frame[position + 2 : position + 4], "big")
+        if marker == _END_OF_IMAGE:
+            return size
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             rows, columns = struct.unpack_from(">HH", frame, position + 5)
-            return rows, columns
-        position += 2 + length if marker != 0xFF else 1
-    return None
+            size = rows, columns
+        if marker != 0xFF:
+            position += 2 + max(length, 2)
+        else:
+            position += 1  # a fill byte
+        if marker == _START_OF_SCAN:
+            if (found := _MARKER_AFTER_SCAN.search(frame, position)) is None:
+                return size  # no end marker: the caller's to say
+            position = found.start()
+    return size if frame[position : position + 2] == _END else None

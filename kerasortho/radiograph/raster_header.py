@@ -102,7 +102,7 @@ def _read_png(data: bytes) -> RasterHeader:
 
 
 def _read_jpeg(data: bytes) -> RasterHeader:
-    position, height, width, channels, orientation = 2, 0, 0, 1, 1
+    position, height, width, channels, orientation, units, interval = 2, 0, 0, 1, 1, 0, 0
     refused: str | None = None
     truncated: str | None = None
     scans = 0
@@ -121,14 +121,18 @@ def _read_jpeg(data: bytes) -> RasterHeader:
         body = data[position + 2 : position + max(length, 2)]
         if marker in _JPEG_FRAMES and height == 0:
             precision, height, width, channels = struct.unpack_from(">BHHB", body)
+            units = _jpeg_units(body, height, width, channels) if marker in (0xC0, 0xC1) else 0
             if precision != 8:
                 refused = f"JPEG with {precision} bits a sample is read from DICOM files only"
+        elif marker == 0xDD:
+            (interval,) = struct.unpack_from(">H", body)
         elif marker == 0xE1 and body.startswith(b"Exif\x00\x00"):
             orientation = _exif_orientation(body[6:])
         position += max(length, 2)
         if marker == 0xDA:
             scans += 1
-            truncated = truncated or _missing_restart(data, position)
+            wanted = (units - 1) // interval if interval and units and body[0] == channels else 0
+            truncated = truncated or _missing_restart(data, position, wanted)
     if channels == 4:
         refused = "a CMYK image has no grey scale of its own"
     return RasterHeader(
@@ -136,12 +140,19 @@ def _read_jpeg(data: bytes) -> RasterHeader:
     )
 
 
-def _missing_restart(data: bytes, start: int) -> str | None:
-    """Tell whether the restart markers of the scan at ``start``, numbered 0 to 7 over and over, skip one."""
+def _jpeg_units(frame: bytes, height: int, width: int, channels: int) -> int:
+    """Return how many coded units (MCU, T.81 A.2) a sequential image has, all of its channels being in one scan."""
+    factors = [frame[7 + 3 * channel] for channel in range(channels)] if channels > 1 else [0x11]
+    across, down = 8 * max(factor >> 4 for factor in factors), 8 * max(factor & 15 for factor in factors)
+    return -(-width // max(across, 8)) * -(-height // max(down, 8))
+
+
+def _missing_restart(data: bytes, start: int, wanted: int) -> str | None:
+    """Tell whether the scan at ``start`` lacks restart markers: ``wanted`` at least, numbered 0 to 7 over and over."""
     end = _JPEG_MARKER.search(data, start)
     found = _JPEG_RESTART.findall(data, start, end.start() if end else len(data))
     in_order = all(marker[0] == 0xD0 + count % 8 for count, marker in enumerate(found))
-    return None if in_order else "image data between its restart markers is missing"
+    return None if in_order and len(found) >= wanted else "image data between its restart markers is missing"
 
 
 def _read_tiff(data: bytes) -> RasterHeader:

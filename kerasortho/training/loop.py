@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,17 +16,13 @@ import tensorflow as tf
 from kerasortho.config import Config
 from kerasortho.data.pipeline import epoch_order, evaluation_batches, training_batches
 from kerasortho.data.store import SampleStore
-from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.models import unfreeze
 from kerasortho.progress import Progress, format_duration
 from kerasortho.training.logs import TensorBoardLog
 from kerasortho.training.objective import compile_model
 from kerasortho.training.run import RunDirectory
 from kerasortho.training.state import Progression, load_state, load_weights, save_state, save_weights
-
-
-class Interrupted(KerasOrthoError):
-    """Training was asked to stop, and has saved where it was."""
 
 
 class Trainer:
@@ -58,11 +54,13 @@ class Trainer:
                 while not self._phase_ended():
                     self._epoch()
                 at.phase, at.phase_epoch, at.waited = at.phase + 1, 0, 0
-                self._save()
         load_weights(self.best, self.model)
 
     def _start_phase(self, resuming: bool) -> None:
-        """Freeze and compile for the phase; weights come from the checkpoint, or from the best of the phase before."""
+        """Freeze and compile for the phase; weights come from the checkpoint, or from the best epoch so far.
+
+        Between two phases ``last.npz`` is the end of the former until the latter is ready, and is then of the latter.
+        """
         at, phases = self.progression, self.config.training.phases
         if not resuming and at.phase > 0:
             load_weights(self.best, self.model)
@@ -70,13 +68,29 @@ class Trainer:
         unfreeze(self.model, phase.unfreeze_from)
         compile_model(self.model, self.config, phase, self.steps, self.train_store)
         image, target = next(iter(self.validation.take(1)))
-        metrics = self.model.test_on_batch(image, target, return_dict=True)  # builds the metrics' variables, too
+        self.model.test_on_batch(image, target)  # builds the metrics' variables
         self.model.reset_metrics()
-        self._require_monitor([*metrics, *(f"val_{name}" for name in metrics)])
+        self.step = self._make_step()
         if resuming:
             load_state(self.last, self.model)
+            if at.history:
+                self.run.write_history(at.history)  # a kill may have come between checkpoint and history
         elif at.phase > 0:
+            self._save()
             _say(f"phase {at.phase + 1} of {len(phases)}, from the weights of epoch {at.best_epoch}")
+
+    def _make_step(self) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
+        """Return one step of training, compiled. `train_on_batch` would start the epoch's means anew at each batch.
+
+        Traced for each batch size by itself (there are two: the epoch's last may be smaller), so that a step is the same
+        one whichever size a resumed run meets first.
+        """
+        model = self.model
+        return tf.function(
+            lambda image, target: model.train_step((image, target)),
+            autograph=False,
+            jit_compile=self.config.training.jit,
+        )
 
     def _phase_ended(self) -> bool:
         at, training = self.progression, self.config.training
@@ -93,8 +107,9 @@ class Trainer:
         metrics = self.model.evaluate(self.validation, verbose=0, return_dict=True)
         self.model.reset_metrics()
         row = {"epoch": float(at.epoch + 1), "phase": float(at.phase + 1), "learning_rate": self._learning_rate()}
-        row |= {name: float(value) for name, value in logs.items()}
+        row |= logs
         row |= {f"val_{name}": float(value) for name, value in metrics.items()}
+        self._require_finite(row, self.config.training.monitor)
         at.epoch, at.phase_epoch, at.batch = at.epoch + 1, at.phase_epoch + 1, 0
         at.epoch_seconds, at.seconds = 0.0, at.seconds + time.monotonic() - start
         at.history.append(row)
@@ -112,24 +127,24 @@ class Trainer:
         order = self._order(at.epoch)[at.batch * size :]
         if at.batch == 0:
             self.model.reset_metrics()
-        logs: dict[str, float] = {}
         saved = time.monotonic()
         label = f"epoch {at.epoch + 1}/{self.config.epochs}"
         with Progress(self.steps - at.batch, label, quiet_end=True) as progress:
             for image, target in training_batches(self.train_store, self.config, at.epoch, order):
-                logs = self.model.train_on_batch(image, target, return_dict=True)
+                logs = {name: float(value) for name, value in self.step(image, target).items()}
                 at.batch += 1
-                self._require_finite(logs)
-                progress.advance(1, f"loss {float(logs['loss']):.4f}")
+                self._require_finite(logs, "loss")
+                progress.advance(1, f"loss {logs['loss']:.4f}")
                 if self.stop_asked or time.monotonic() - saved > 60 * self.config.training.checkpoint_minutes:
                     at.epoch_seconds, saved = time.monotonic() - start, time.monotonic()
                     self._save()
                 if self.stop_asked:
                     raise Interrupted(
-                        f"Stopped in epoch {at.epoch + 1} of {self.config.epochs}, after batch {at.batch} of {self.steps}; "
-                        f"everything is saved. Go on with: kerasortho fit --resume {self.run.path}"
+                        f"Stopped in epoch {at.epoch + 1} of {self.config.epochs}, after batch {at.batch} of "
+                        f"{self.steps}; everything is saved. Go on with: kerasortho fit --resume {self.run.path}"
                     )
-        return logs
+        # Not the last batch's logs: a resumed epoch may have no batch left.
+        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
     def _order(self, epoch: int) -> np.ndarray:
         return epoch_order(self.train_store, self.config, epoch, self.foreground)
@@ -138,20 +153,14 @@ class Trainer:
         rate = self.model.optimizer.learning_rate
         return float(tf.convert_to_tensor(rate))
 
-    def _require_monitor(self, known: list[str]) -> None:
-        monitor = self.config.training.monitor
-        if monitor not in known:
+    def _require_finite(self, values: dict[str, float], name: str) -> None:
+        if not np.isfinite(values[name]):
+            at, training = self.progression, self.config.training
+            kept = f" The best weights so far are in {self.best}." if self.best.is_file() else ""
             raise KerasOrthoError(
-                f'training.monitor: there is no "{monitor}".{did_you_mean(monitor, known)} There are: {", ".join(known)}.'
-            )
-
-    def _require_finite(self, logs: dict[str, float]) -> None:
-        if not np.isfinite(logs["loss"]):
-            at, phase = self.progression, self.config.training.phases[self.progression.phase]
-            raise KerasOrthoError(
-                f"The loss is no longer a number (epoch {at.epoch + 1}, batch {at.batch}). Lower the learning rate (now "
-                f"{phase.learning_rate:g}), set training.clip_norm (now {self.config.training.clip_norm}), or train in "
-                f"float32 (now {self.config.training.mixed_precision}). The best weights so far are in {self.best.parent}."
+                f"The {name} is no longer a finite number (epoch {at.epoch + 1}, batch {at.batch}). "
+                f"Lower the learning rate (now {training.phases[at.phase].learning_rate:g}), set training.clip_norm (now "
+                f"{training.clip_norm}), or train in float32 (now {training.mixed_precision}).{kept}"
             )
 
     def _save(self) -> None:
@@ -161,7 +170,8 @@ class Trainer:
         at = self.progression
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "phase", "learning_rate"))
         left = format_duration(at.seconds / at.epoch * max(0, self.config.epochs - at.epoch))
-        _say(f"epoch {at.epoch}/{self.config.epochs}  {shown}  {format_duration(seconds)}, {left} left{'  best' if improved else ''}")
+        best = "  best" if improved else ""
+        _say(f"epoch {at.epoch}/{self.config.epochs}  {shown}  {format_duration(seconds)}, {left} left{best}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

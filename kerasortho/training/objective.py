@@ -6,10 +6,26 @@ from collections import Counter
 
 import keras
 
-from kerasortho.config import Config, Phase
+from kerasortho.config import Config, Phase, Task
 from kerasortho.data.store import SampleStore
+from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.training.losses import classification_loss, segmentation_loss
 from kerasortho.training.metrics import DiceMetric, GlobalDice
+
+
+def check_objective(config: Config) -> None:
+    """Raise KerasOrthoError for a loss, an option of it or a monitor that does not exist: before any image is read."""
+    training = config.training
+    if config.task == "segmentation":
+        automatic = {"pos_weight": 1.0} if training.loss_options.get("pos_weight") == "auto" else {}
+        segmentation_loss(training.loss, **{**training.loss_options, **automatic})
+    names = ["loss", *(metric.name for metric in _metrics(config.task))]
+    known = [*(f"val_{name}" for name in names), *names]
+    if training.monitor not in known:
+        raise KerasOrthoError(
+            f'"training.monitor": there is no "{training.monitor}".{did_you_mean(training.monitor, known)} '
+            f"There are: {', '.join(known)}."
+        )
 
 
 def compile_model(model: keras.Model, config: Config, phase: Phase, steps: int, train: SampleStore) -> None:
@@ -21,13 +37,17 @@ def compile_model(model: keras.Model, config: Config, phase: Phase, steps: int, 
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     if config.task == "segmentation":
         loss = segmentation_loss(training.loss, **_loss_options(config, train))
-        metrics = [DiceMetric(), GlobalDice()]
     else:
         weights = _class_weights(train) if training.class_weights == "auto" else None
         loss = classification_loss(label_smoothing=training.label_smoothing, class_weights=weights)
-        metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
-    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=training.jit)
+    model.compile(optimizer=optimizer, loss=loss, metrics=_metrics(config.task), jit_compile=training.jit)
     model.optimizer.build(model.trainable_variables)
+
+
+def _metrics(task: Task) -> list[keras.metrics.Metric]:
+    if task == "segmentation":
+        return [DiceMetric(), GlobalDice()]
+    return [keras.metrics.CategoricalAccuracy(name="accuracy")]
 
 
 def _schedule(phase: Phase, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -49,21 +49,22 @@ class RunDirectory:
         data = self._read_json("data.json")
         if data.get("format") != FORMAT:
             raise KerasOrthoError(
-                f"{self.path} was written in run-directory format {data.get('format')}; this version of kerasortho reads "
-                f"format {FORMAT}. Use the kerasortho version named in its environment.json."
+                f"{self.path} was written in run-directory format {data.get('format')}; this version of kerasortho "
+                f"reads format {FORMAT}. Use the kerasortho version named in its environment.json."
             )
         self.data: dict[str, Any] = data
         self.classes: tuple[str, ...] = tuple(data["classes"])
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: Config, samples: SampleSet) -> RunDirectory:
-        """Write a new run directory. Raises KerasOrthoError if ``path`` already holds something."""
+    def create(
+        cls, path: str | os.PathLike[str], config: Config, samples: SampleSet, **documents: dict[str, Any]
+    ) -> RunDirectory:
+        """Write a new run directory, with ``documents`` as NAME.json. Raises KerasOrthoError as `require_new` does."""
         folder = Path(path)
-        if folder.exists() and any(p.name != ".lock" for p in folder.iterdir()):
-            raise KerasOrthoError(
-                f"{folder} exists already. Continue it with `kerasortho fit --resume {folder}`, or choose another --name."
-            )
+        require_new(folder)
         write_text(folder / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+        for name, document in documents.items():
+            write_json(folder / f"{name}.json", document)
         write_text(folder / "split.csv", _split_table(samples, config))
         manifest = samples.manifest
         write_json(
@@ -112,13 +113,13 @@ class RunDirectory:
         samples = load_samples(data, self.config.task, self.classes)
         if manifest_hash(samples.manifest) != self.data["manifest_sha256"]:
             raise KerasOrthoError(
-                f"The manifest {self.data['manifest']} has changed since {self.path} was trained, so its split may have "
-                "changed, too. Restore the manifest, or train a new run."
+                f"The manifest {self.data['manifest']} has changed since {self.path} was trained, so its split may "
+                "have changed, too. Restore the manifest, or train a new run."
             )
         return samples
 
     def load_model(self) -> keras.Model:
-        """Return the best model. Raises KerasOrthoError if training has not ended, or if the file would run foreign code."""
+        """Return the best model. Raises KerasOrthoError if training has not ended or the file would run foreign code."""
         if not self.complete:
             raise KerasOrthoError(
                 f"{self.path} has no model.keras yet: its training has not ended. "
@@ -129,7 +130,8 @@ class RunDirectory:
         try:
             return keras.saving.load_model(self.path / "model.keras", compile=False, safe_mode=True)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise KerasOrthoError(f"{self.path / 'model.keras'} cannot be loaded: {str(error).splitlines()[0]}") from None
+            reason = str(error).splitlines()[0]
+            raise KerasOrthoError(f"{self.path / 'model.keras'} cannot be loaded: {reason}") from None
 
     def history(self) -> list[dict[str, float]]:
         """Return one dict an epoch, in order; empty before the first epoch has ended."""
@@ -174,6 +176,14 @@ class RunDirectory:
         if not isinstance(value, dict):
             raise KerasOrthoError(f"{file} does not hold a JSON object.")
         return value
+
+
+def require_new(folder: Path) -> None:
+    """Raise KerasOrthoError if ``folder`` holds anything but a lock."""
+    if not folder.exists() or all(p.name == ".lock" for p in folder.iterdir()):
+        return
+    go_on = f"Continue it with `kerasortho fit --resume {folder}`" if (folder / "data.json").is_file() else "Remove it"
+    raise KerasOrthoError(f"{folder} exists already. {go_on}, or choose another --name.")
 
 
 def _split_table(samples: SampleSet, config: Config) -> str:

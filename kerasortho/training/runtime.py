@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-import resource
 import sys
 from importlib import metadata
 from typing import Any
@@ -28,10 +28,8 @@ def prepare_runtime(training: TrainingConfig) -> None:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(training.mixed_precision)
     for gpu in tf.config.list_physical_devices("GPU"):
-        try:
+        with contextlib.suppress(RuntimeError):  # the GPU is in use already, as in a notebook
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # the GPU is in use already, as in a notebook
-            pass
 
 
 def environment(seed: int) -> dict[str, Any]:
@@ -56,7 +54,11 @@ def environment(seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def peak_memory_bytes() -> int:
-    """Return the most memory that this process has held at once (resident set size)."""
+def peak_memory_bytes() -> int | None:
+    """Return the most memory that this process has held at once (resident set size); None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -23,6 +23,8 @@ from kerasortho.files import atomic_path
 
 FORMAT = 1
 
+_DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)  # what numpy raises for a file cut off or altered
+
 
 @dataclass
 class Progression:
@@ -37,11 +39,10 @@ class Progression:
     best: float | None = None  # best value of the monitored metric
     best_epoch: int = 0
     waited: int = 0  # epochs without improvement in this phase
-    finished: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
 
     def improved(self, value: float, mode: str) -> bool:
-        """Take in the monitored ``value`` of the epoch that just ended; tell whether it is the best so far. NaN never is."""
+        """Take in the monitored ``value`` of the epoch that just ended and tell whether it is the best; NaN never is."""
         better = not math.isnan(value) and (
             self.best is None or (value < self.best if mode == "min" else value > self.best)
         )
@@ -53,7 +54,7 @@ class Progression:
 
 
 def save_state(path: Path, model: keras.Model, progression: Progression) -> None:
-    """Write every variable of ``model`` (weights, optimizer, dropout generators, running metrics) and ``progression``."""
+    """Write ``progression`` and all variables of ``model``: weights, optimizer, dropout generators, running metrics."""
     arrays = {f"{i:05d}": np.asarray(v) for i, v in enumerate(_variables(model))}
     shapes = [list(a.shape) for a in arrays.values()]
     text = json.dumps({"format": FORMAT, "shapes": shapes, **dataclasses.asdict(progression)})
@@ -63,8 +64,13 @@ def save_state(path: Path, model: keras.Model, progression: Progression) -> None
 
 
 def load_progression(path: Path) -> Progression:
-    """Return where the training of a ``last.npz`` stands. Raises KerasOrthoError if the file is damaged."""
+    """Return where the training of a ``last.npz`` stands. Raises KerasOrthoError if it is damaged or of another format."""
     values = _read(path)[1]
+    if values.get("format") != FORMAT:
+        raise KerasOrthoError(
+            f"{path} was written in checkpoint format {values.get('format')}; this version of kerasortho reads format "
+            f"{FORMAT}. Use the kerasortho version named in the run's environment.json."
+        )
     return Progression(**{f.name: values[f.name] for f in dataclasses.fields(Progression)})
 
 
@@ -85,10 +91,13 @@ def save_weights(path: Path, model: keras.Model) -> None:
 
 
 def load_weights(path: Path, model: keras.Model) -> None:
-    """Put weights written by `save_weights` into ``model``."""
+    """Put weights written by `save_weights` into ``model``. Raises KerasOrthoError if the file is missing or damaged."""
     with _open(path) as file:
-        for i, weight in enumerate(model.weights):
-            weight.assign(file[f"{i:05d}"])
+        try:
+            for i, weight in enumerate(model.weights):
+                weight.assign(file[f"{i:05d}"])
+        except _DAMAGE as error:
+            raise _damaged(path) from error
 
 
 def _variables(model: keras.Model) -> list[Any]:
@@ -102,7 +111,7 @@ def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
         try:
             values = json.loads(bytes(file["progression"]))
             return [file[f"{i:05d}"] for i in range(len(values["shapes"]))], values
-        except (KeyError, ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except _DAMAGE as error:
             raise _damaged(path) from error
 
 
@@ -110,13 +119,10 @@ def _open(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise KerasOrthoError(
-            f"{path} is missing: the run was stopped before its first checkpoint. Delete the folder {path.parent.parent} "
-            "and start again."
-        ) from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise KerasOrthoError(f"The checkpoint {path} is missing. Start the training again in a new run.") from None
+    except _DAMAGE as error:
         raise _damaged(path) from error
 
 
 def _damaged(path: Path) -> KerasOrthoError:
-    return KerasOrthoError(f"The checkpoint {path} is damaged and cannot be read. Start the training again in a new run.")
+    return KerasOrthoError(f"The checkpoint {path} is damaged and cannot be read. Start again in a new run.")

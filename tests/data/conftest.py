@@ -16,7 +16,7 @@ Drawer = Callable[..., np.ndarray]
 
 @pytest.fixture(scope="session")
 def draw_limb() -> Drawer:
-    """Return a function of a seed that draws a different limb-like picture: (H, W) uint8, bright shafts, soft tissue, grain."""
+    """Return a function of a seed that draws a limb-like picture: (H, W) uint8 of shafts, soft tissue and grain."""
 
     def draw(seed: int, shape: tuple[int, int] = (150, 120)) -> np.ndarray:
         rng = np.random.default_rng(seed)
@@ -26,7 +26,13 @@ def draw_limb() -> Drawer:
         cv2.line(picture, (int(middle), 0), (int(middle + rng.uniform(-20, 20)), height), 90.0, int(width * 0.4))
         for _ in range(5):
             ends = rng.uniform(0, 1, (2, 2)) * (width, height)
-            cv2.line(picture, tuple(int(v) for v in ends[0]), tuple(int(v) for v in ends[1]), rng.uniform(120, 230), int(rng.integers(3, 9)))
+            cv2.line(
+                picture,
+                tuple(int(v) for v in ends[0]),
+                tuple(int(v) for v in ends[1]),
+                rng.uniform(120, 230),
+                int(rng.integers(3, 9)),
+            )
         grain = cv2.GaussianBlur(rng.normal(0, 1, shape).astype(np.float32), (0, 0), 1.5)
         return np.clip(cv2.GaussianBlur(picture, (0, 0), 1.0) + 25 * grain, 0, 255).astype(np.uint8)
 

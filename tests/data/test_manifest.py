@@ -31,7 +31,10 @@ def test_csv_dialects_read_alike(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode())
     manifest = read_manifest(path, check_files=False)
     assert manifest.columns == ("image", "label")
-    assert [dict(row) for row in manifest.rows] == [{"image": "a.png", "label": "hand"}, {"image": "b.png", "label": "leg"}]
+    assert [dict(row) for row in manifest.rows] == [
+        {"image": "a.png", "label": "hand"},
+        {"image": "b.png", "label": "leg"},
+    ]
     assert manifest_hash(manifest) == manifest_hash(Manifest(Path("x.csv"), manifest.columns, manifest.rows))
 
 
@@ -46,7 +49,7 @@ def test_csv_dialects_read_alike(tmp_path: Path, text: str) -> None:
         ("image,label\na.png,hand\nb.png,leg,x\n", "line 3: 3 cells"),
         ("image,label\n,hand\n", "line 2: the cell of column image is empty"),
         ("image,split\na.png,trian\n", "line 2: split must be train, val, test or empty. Received: 'trian'.*\"train\""),
-        ("image,split\na.png,validation\n", "Did you mean \"val\""),
+        ("image,split\na.png,validation\n", 'Did you mean "val"'),
         ("image,fold\na.png,1.5\n", "fold must be 0, 1, 2"),
         ("image\na.png\nb.png\n./a.png\n", "lines 2 and 4 name the same image"),
     ],
@@ -65,11 +68,18 @@ def test_no_file_and_wrong_encoding(tmp_path: Path) -> None:
         read_manifest(latin)
 
 
-def test_missing_files_are_counted_and_listed_but_not_those_of_excluded_rows(write_table: Writer, tmp_path: Path) -> None:
+def test_missing_files_are_counted_and_listed_but_not_those_of_excluded_rows(
+    write_table: Writer, tmp_path: Path
+) -> None:
     names = [f"{i}.png" for i in range(9)]
-    path = write_table("image,exclude\n" + "".join(f"{name},\n" for name in names) + "gone.png,unreadable\n", images=False)
+    path = write_table(
+        "image,exclude\n" + "".join(f"{name},\n" for name in names) + "gone.png,unreadable\n", images=False
+    )
     write_png(tmp_path / "8.png", np.zeros((4, 4), np.uint8))
-    with pytest.raises(KerasOrthoError, match=re.escape("8 of 9 files in column image are missing: 0.png, 1.png, 2.png, 3.png, 4.png and 3 more")):
+    with pytest.raises(
+        KerasOrthoError,
+        match=re.escape("8 of 9 files in column image are missing: 0.png, 1.png, 2.png, 3.png, 4.png and 3 more"),
+    ):
         read_manifest(path)
     assert len(read_manifest(path, check_files=False).rows) == 10
 

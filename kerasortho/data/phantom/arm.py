@@ -62,6 +62,34 @@ ULNA_TABLE = (  # the trochlear notch is the dip on the anterior (-z) side at y 
     (262, 8.6, 8, 0, 0),
     (268, 8.4, 7.6, 0, 0),
 )
+# Flesh: x, y, z, half width, half depth in the frame of the bone inside
+UPPER_ARM = (
+    (0, -30, 0, 52, 50),
+    (0, 30, 0, 54, 52),
+    (0, 100, 0, 48, 48),
+    (0, 180, 0, 45, 46),
+    (0, 250, 0, 42, 40),
+    (0, 292, 0, 40, 35),
+    (0, 312, 0, 33, 27),
+)
+FOREARM = (
+    (0, -22, 0, 32, 30),
+    (0, 0, 0, 40, 36),
+    (0, 50, 0, 46, 39),
+    (0, 110, 0, 42, 34),
+    (0, 180, 0, 33, 25),
+    (0, 230, 0, 29, 20),
+    (0, 249, 0, 29, 19),
+    (0, 274, 0, 32, 17),
+)
+PALM = (
+    (1, -12, 0, 29, 20),
+    (2, 12, -2, 31, 19),
+    (5, 35, -5, 38, 18),
+    (3, 60, -6, 42, 17),
+    (1, 88, -5, 43, 14),
+    (1, 102, -3, 38, 10),
+)
 
 
 @dataclass(frozen=True)
@@ -86,13 +114,16 @@ def arm(build: Build, pose: ArmPose, parts: Collection[str], fat: float, rng: np
     scene.landmarks["palm"] = wrist + palm @ [2.0, 62.0, 0.0]
     if "humerus" in parts:
         scene.bones.append(humerus(build).moved(upper))
+        scene.add_segment(UPPER_ARM, upper, (0, 0, 0), fat)
     if "forearm" in parts:
         scene.bones += [radius(build).moved(fore, elbow), ulna(build).moved(fore, elbow)]
+        scene.add_segment(FOREARM, fore, elbow, 0.7 * fat)
+    if {"humerus", "forearm"} <= set(parts):
+        scene.add_fold(elbow, upper, fore, 62, 41, 33, fat)
     if "hand" in parts:
         bones = hand(build, pose.hand, rng)
         scene.bones += [bone.moved(palm, wrist) for bone in bones.bones]
-        _hand_hull(scene, bones, palm, wrist, fat)
-    _hull(scene, upper, elbow, fore, wrist, parts, fat)
+        _hand_flesh(scene, bones, palm, wrist, fat)
     return scene
 
 
@@ -151,33 +182,8 @@ def ulna(build: Build) -> Bone:
     return (bone + styloid).moved(rotation("z", 1.5), (-6, -24, 5))
 
 
-def _hull(
-    scene: Scene, upper: Array, elbow: Array, fore: Array, wrist: Array, parts: Collection[str], fat: float
-) -> None:
-    if "humerus" in parts:
-        path = [upper @ [0, y, 0] for y in (-30, 30, 100, 180, 250, HUMERUS - 20, HUMERUS)]
-        scene.add_flesh(path, (52, 54, 48, 45, 42, 40, 33), (50, 52, 48, 46, 40, 35, 27), fat, side=upper[:, 0])
-    if "forearm" in parts:
-        path = [elbow + fore @ [0, y, 0] for y in (-22, 0, 50, 110, 180, 230, WRIST, WRIST + 25)]
-        scene.add_flesh(
-            path, (32, 40, 46, 42, 33, 29, 29, 32), (30, 36, 39, 34, 25, 20, 19, 17), 0.7 * fat, side=fore[:, 0]
-        )
-    if {"humerus", "forearm"} <= set(parts):
-        crease = [
-            elbow + upper @ [0, -62, 2],
-            elbow + (upper @ [0, -30, 0] + fore @ [0, 30, 0]),
-            elbow + fore @ [0, 62, 2],
-        ]
-        scene.add_flesh(crease, (40, 41, 42), (33, 31, 32), fat, side=fore[:, 0])
-
-
-def _hand_hull(scene: Scene, bones: Hand, palm: Array, wrist: Array, fat: float) -> None:
-    def at(x: float, y: float, z: float) -> Array:
-        place: Array = wrist + palm @ [x, y, z]
-        return place
-
-    path = [at(1, -12, 0), at(2, 12, -2), at(5, 35, -5), at(3, 60, -6), at(1, 88, -5), at(1, 102, -3)]
-    scene.add_flesh(path, (29, 31, 38, 42, 43, 38), (20, 19, 18, 17, 14, 10), 0.35 * fat, side=palm[:, 0])
+def _hand_flesh(scene: Scene, bones: Hand, palm: Array, wrist: Array, fat: float) -> None:
+    scene.add_segment(PALM, palm, wrist, 0.35 * fat)
     for number, (joints, half) in enumerate(bones.rays):
         joints = wrist + joints @ palm.T
         ends = np.vstack([joints[:-1], joints[-1] + (joints[-1] - joints[-2]) * 0.12])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from kerasortho.data.phantom.bones import Bone, Build, bent_bone, long_bone, short_bone
@@ -84,43 +86,37 @@ def _talus(build: Build) -> Bone:
 def _ray(number: int, build: Build, curl: float, rng: np.random.Generator) -> tuple[list[Bone], Array]:
     base, head, half, lengths = RAYS[number]
     start, end = np.asarray(base, float), np.asarray(head, float)
-    length = float(np.linalg.norm(end - start))
-    forward = (end - start) / length
-    frame = np.stack([np.cross(forward, [0, 0, 1.0]), forward, np.zeros(3)], -1)
-    frame[:, 0] /= np.linalg.norm(frame[:, 0])
-    frame[:, 2] = np.cross(frame[:, 0], frame[:, 1])
-    spur = (Bump(0.0, 180, 4.5, 0.05, 40),) if number == 4 else ()
-    rows = [(t * length, w * half, d * half * 1.1) for t, w, d in METACARPAL]
-    bone = long_bone(
-        rows,
-        build,
-        cortex=(0.6, 0.26 * half),
-        domes=(0.8, 3.5),
-        plates=(0.1 if number == 0 else 0.88,),
-        bumps=spur,
-        rows=24,
-        around=20,
+    frame = _pointing(end - start)
+    bones, joints = (
+        [_metatarsal(number, float(np.linalg.norm(end - start)), half, build).moved(frame, start)],
+        [start, end],
     )
-    bones, joints = [bone.moved(frame, start)], [start, end]
     frame = rotation("z", rng.normal(0, 2)) @ frame @ rotation("x", 24)  # toes rise from the metatarsals
     place = end + frame @ [0.0, 5.5, 0.0]
-    last = len(lengths) - 1
     for k, size in enumerate(lengths):
-        table = FINGERTIP if k == last else PHALANX
+        table = FINGERTIP if k == len(lengths) - 1 else PHALANX
         width = (0.86, 0.8, 0.8)[k] * half * (1.0 if number == 0 else 0.8)
         rows = [(t * size, w * width, d * width * 0.85) for t, w, d in table]
-        bone = long_bone(
-            rows,
-            build,
-            cortex=(0.5, 0.2 * width),
-            domes=(-0.5, 0.8),
-            plates=(0.14,),
-            rows=18,
-            around=16,
-            canal=size > 20,
-        )
-        bones.append(bone.moved(frame, place))
+        shape: dict[str, Any] = {"cortex": (0.5, 0.2 * width), "domes": (-0.5, 0.8), "plates": (0.14,)}
+        bones.append(long_bone(rows, build, rows=18, around=16, canal=size > 20, **shape).moved(frame, place))
         place = place + frame @ [0.0, size + 1.8, 0.0]
         joints.append(place)
         frame = frame @ rotation("x", -curl * (0.6 if number == 0 else 1.0))
     return bones, np.array(joints)
+
+
+def _pointing(direction: Array) -> Array:
+    """Return the frame (3, 3) whose y axis points along ``direction`` (3,) and whose x axis is level."""
+    forward = direction / np.linalg.norm(direction)
+    level = np.cross(forward, [0.0, 0.0, 1.0])
+    level /= np.linalg.norm(level)
+    return np.stack([level, forward, np.cross(level, forward)], -1)
+
+
+def _metatarsal(number: int, length: float, half: float, build: Build) -> Bone:
+    rows = [(t * length, w * half, d * half * 1.1) for t, w, d in METACARPAL]
+    spur = (Bump(0.0, 180, 4.5, 0.05, 40),) if number == 4 else ()
+    plates = (0.1 if number == 0 else 0.88,)
+    return long_bone(
+        rows, build, cortex=(0.6, 0.26 * half), domes=(0.8, 3.5), plates=plates, bumps=spur, rows=24, around=20
+    )

@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from kerasortho import __version__
-from kerasortho.data.manifest import Manifest, relative_cell, write_manifest
+from kerasortho.data.manifest import SPLITS, Manifest, relative_cell, write_manifest
 from kerasortho.data.parallel import parallel_map
 from kerasortho.data.phantom.anatomy import draw_patient
 from kerasortho.data.phantom.picture import take_picture
 from kerasortho.data.phantom.writing import FORMATS, require_pydicom, write_picture
+from kerasortho.data.splits import assign
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_json
 
 COLUMNS = ("image", "mask", "label", "group", "split", "region", "view", "side")
-SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
+SHARES = (0.6, 0.2, 0.2)  # of train, val and test
 SMALLEST, LARGEST = 32, 4096
 
 
@@ -74,16 +73,12 @@ def generate_phantoms(
 
 
 def split_patients(patients: int, seed: int) -> list[str]:
-    """Return each patient's split: 60 / 20 / 20 in either limb, none empty where a limb has three patients or more."""
-    splits = [""] * patients
-    for limb in (0, 1):
-        own = [number for number in range(patients) if draw_patient(number, seed).limb == ("upper", "lower")[limb]]
-        order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**32 - 1, limb))).permutation(len(own))
-        held = {name: max(round(SHARES[name] * len(own)), 1) if len(own) >= 3 else 0 for name in ("val", "test")}
-        for place, index in enumerate(order):
-            name = "val" if place < held["val"] else "test" if place < held["val"] + held["test"] else "train"
-            splits[own[index]] = name
-    return splits
+    """Return each patient's split: 60 / 20 / 20 in either limb; all train where there are fewer than three."""
+    if patients < len(SHARES):
+        return ["train"] * patients
+    people = [draw_patient(number, seed) for number in range(patients)]
+    parts = assign([person.name for person in people], [person.limb for person in people], SHARES, seed)
+    return [SPLITS[part] for part in parts]
 
 
 def _write_one(folder: Path, settings: PhantomSettings, numbers: tuple[int, int]) -> dict[str, str]:

@@ -61,6 +61,38 @@ FIBULA_TABLE = (
     (358, 8, 9, 0),
     (368, 5, 6, 0),
 )
+# Flesh: x, y, z, half width, half depth in the frame of the bone inside
+THIGH = (
+    (48, -60, 6, 78, 88),
+    (46, 0, 6, 84, 92),
+    (38, 80, 6, 86, 90),
+    (30, 170, 4, 80, 82),
+    (18, 270, 2, 70, 72),
+    (8, 360, 0, 60, 62),
+    (2, 420, 0, 54, 56),
+    (2, 462, 0, 50, 50),
+)
+SHIN = (
+    (0, -25, 0, 50, 54),
+    (0, 10, 0, 52, 56),
+    (2, 60, 10, 54, 58),
+    (3, 120, 14, 57, 60),
+    (3, 200, 8, 47, 50),
+    (2, 280, 4, 36, 38),
+    (0, 340, 4, 34, 36),
+    (0, 395, 2, 34, 40),
+)
+FOOT = (
+    (-3, -60, -36, 20, 20),
+    (-3, -45, -36, 27, 28),
+    (-2, -15, -30, 33, 36),
+    (0, 20, -27, 37, 38),
+    (0, 60, -33, 42, 29),
+    (0, 100, -43, 47, 20),
+    (-1, 135, -46, 46, 15),
+    (-1, 152, -42, 38, 11),
+)
+ANKLE = ((0, -4, 50, 29, 32), (0, -2, 20, 33, 38), (0, 0, -10, 36, 48), (-1, -8, -40, 32, 46))
 
 
 @dataclass(frozen=True)
@@ -87,48 +119,14 @@ def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np
     scene.landmarks["thigh"] = thigh @ [30.0, 120.0, 0.0]
     if "femur" in parts:
         scene.bones.append(femur(build).moved(thigh))
-        path = [
-            thigh @ [x, y, z]
-            for x, y, z in (
-                (48, -60, 6),
-                (46, 0, 6),
-                (38, 80, 6),
-                (30, 170, 4),
-                (18, 270, 2),
-                (8, 360, 0),
-                (2, 420, 0),
-                (2, 462, 0),
-            )
-        ]
-        scene.add_flesh(
-            path, (78, 84, 86, 80, 70, 60, 54, 50), (88, 92, 90, 82, 72, 62, 56, 50), 2 * fat, side=thigh[:, 0]
-        )
+        scene.add_segment(THIGH, thigh, (0, 0, 0), 2 * fat)
     if "shin" in parts:
         scene.bones += [bone.moved(shin, knee) for bone in (tibia(build), fibula(build))]
-        path = [
-            knee + shin @ [x, y, z]
-            for x, y, z in (
-                (0, -25, 0),
-                (0, 10, 0),
-                (2, 60, 10),
-                (3, 120, 14),
-                (3, 200, 8),
-                (2, 280, 4),
-                (0, 340, 4),
-                (0, 395, 2),
-            )
-        ]
-        scene.add_flesh(
-            path, (50, 52, 54, 57, 47, 36, 34, 34), (54, 56, 58, 60, 50, 38, 36, 40), 1.2 * fat, side=shin[:, 0]
-        )
-    if {"femur", "shin"} <= set(parts) and build.growing < 0.75:
-        scene.bones.append(patella(build).moved(shin @ rotation("x", -0.42 * pose.knee), axis))
-        hollow = [
-            knee + thigh @ [0, -75, 4],
-            knee + (thigh @ [0, -36, 4] + shin @ [0, 36, 4]),
-            knee + shin @ [0, 75, 4],
-        ]
-        scene.add_flesh(hollow, (52, 50, 51), (46, 40, 46), fat, side=thigh[:, 0])
+        scene.add_segment(SHIN, shin, knee, 1.2 * fat)
+    if {"femur", "shin"} <= set(parts):
+        scene.add_fold(knee, thigh, shin, 75, 51, 46, fat)
+        if build.growing < 0.75:  # a small child's kneecap is cartilage
+            scene.bones.append(patella(build).moved(shin @ rotation("x", -0.42 * pose.knee), axis))
     if "foot" in parts:
         _add_foot(scene, build, pose, sole, ankle, fat, rng)
     return scene
@@ -202,25 +200,8 @@ def _add_foot(
     bones, rays = foot(build, pose.toes, rng)
     scene.bones += [bone.moved(sole, ankle) for bone in bones]
 
-    def at(x: float, y: float, z: float) -> Array:
-        place: Array = ankle + sole @ [x, y, z]
-        return place
-
-    back = [
-        at(-3, -60, -36),
-        at(-3, -45, -36),
-        at(-2, -15, -30),
-        at(0, 20, -27),
-        at(0, 60, -33),
-        at(0, 100, -43),
-        at(-1, 135, -46),
-        at(-1, 152, -42),
-    ]
-    scene.add_flesh(
-        back, (20, 27, 33, 37, 42, 47, 46, 38), (20, 28, 36, 38, 29, 20, 15, 11), 0.6 * fat, side=sole[:, 0]
-    )
-    neck = [at(0, -4, 50), at(0, -2, 20), at(0, 0, -10), at(-1, -8, -40)]
-    scene.add_flesh(neck, (29, 33, 36, 32), (32, 38, 48, 46), 0.6 * fat, side=sole[:, 0])
+    scene.add_segment(FOOT, sole, ankle, 0.6 * fat)
+    scene.add_segment(ANKLE, sole, ankle, 0.6 * fat)
     for joints, half in rays:
         joints = ankle + joints @ sole.T
         path = np.vstack([joints[1:], joints[-1] + (joints[-1] - joints[-2]) * 0.1])

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasortho.data.phantom.bones import Bone
 from kerasortho.data.phantom.meshes import Array, Mesh
-from kerasortho.data.phantom.shapes import Numbers, curved_tube
+from kerasortho.data.phantom.shapes import Numbers, Table, curved_tube
 
 
 @dataclass
@@ -40,6 +40,19 @@ class Scene:
         wide, deep = np.asarray(widths, float), np.asarray(depths, float)
         self.skin.append(curved_tube(points, wide, deep, **kw))
         self.muscle.append(curved_tube(points, wide, deep, inset=1.2 + fat, **kw))
+
+    def add_segment(self, table: Table, frame: Array, origin: Numbers, fat: float) -> None:
+        """Add flesh from rows (x, y, z, half width, half depth) in mm, in the ``frame`` (3, 3) of a bone."""
+        rows = np.asarray(table, float)
+        self.add_flesh(np.asarray(origin) + rows[:, :3] @ frame.T, rows[:, 3], rows[:, 4], fat, side=frame[:, 0])
+
+    def add_fold(
+        self, joint: Numbers, upper: Array, lower: Array, reach: float, width: float, depth: float, fat: float
+    ) -> None:
+        """Fill the inside of a bent joint: flesh from ``reach`` mm above it (frame ``upper``) to as far below."""
+        above, below = upper @ [0.0, -reach, 3.0], lower @ [0.0, reach, 3.0]
+        path = np.asarray(joint) + np.stack([above, (above + below) / 2, below])
+        self.add_flesh(path, [width] * 3, [depth, 0.9 * depth, depth], fat, side=upper[:, 0])
 
     def moved(self, rotation: Array, origin: Numbers = (0.0, 0.0, 0.0)) -> Scene:
         """Return the scene after ``rotation`` (3, 3) and then a shift by ``origin`` (3,) mm."""
