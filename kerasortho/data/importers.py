@@ -122,7 +122,7 @@ def new_output(output: PathLike, overwrite: bool) -> Path:
 
 
 def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Return the image files below ``folder`` in natural order (2 before 10): by ending, DICOM without one by content."""
+    """Return the image files below ``folder`` in natural order (2 before 10); without ending, only DICOM."""
     found = folder.rglob("*") if recursive else folder.iterdir()
     return sorted((file for file in found if _is_image(file)), key=_natural_key)
 

@@ -6,8 +6,6 @@ and on e alone, and augmentation is stateless, so that a run can be resumed in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
@@ -15,29 +13,40 @@ from kerasortho.config import Config
 from kerasortho.data.augmentation import augment
 from kerasortho.data.augmentation_spec import Augmentation
 from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
+from kerasortho.errors import KerasOrthoError
 from kerasortho.training.border_weights import border_weight_map
 
 
-def epoch_order(store: SampleStore, config: Config, epoch: int, foreground: np.ndarray | None = None) -> np.ndarray:
+def epoch_order(store: SampleStore, config: Config, epoch: int) -> np.ndarray:
     """Return the order (N,) int64 in which ``epoch`` visits the samples.
 
-    With ``training.foreground_fraction`` f and ``foreground`` (N,) bool, all samples with foreground are visited once,
-    and so many drawn without foreground that the former make the share f.
+    With ``training.foreground_fraction`` f, all samples with foreground are visited once, and so many drawn without
+    that the former make the share f. Raises KerasOrthoError if f is set and there is no foreground at all.
     """
     random = np.random.default_rng([config.training.seed, epoch])
     order = random.permutation(len(store))
     fraction = config.training.foreground_fraction
-    if fraction is None or foreground is None:
+    if fraction is None:
         return order
-    positive, negative = order[foreground[order]], order[~foreground[order]]
-    wanted = round(len(positive) * (1 - fraction) / fraction)
-    return random.permutation(np.concatenate([positive, negative[:wanted]]))
+    foreground = store.has_foreground[order]
+    if not foreground.any():
+        raise KerasOrthoError(
+            "training.foreground_fraction is set, but no training image has any foreground in its mask. Check the "
+            f"masks (column {config.data.mask}) with `kerasortho data check`."
+        )
+    wanted = round(foreground.sum() * (1 - fraction) / fraction)
+    return random.permutation(np.concatenate([order[foreground], order[~foreground][:wanted]]))
 
 
-def training_batches(store: SampleStore, config: Config, epoch: int, order: Sequence[int]) -> tf.data.Dataset:
+def batches_an_epoch(store: SampleStore, config: Config) -> int:
+    """Return how many batches an epoch of training has, the last one perhaps smaller than the others."""
+    return -(-len(epoch_order(store, config, 0)) // config.training.batch_size)
+
+
+def training_batches(store: SampleStore, config: Config, epoch: int, order: np.ndarray) -> tf.data.Dataset:
     """Return the batches of ``epoch`` for the sample numbers ``order``, augmented; see `_batches` for shapes."""
-    seeds = np.stack([np.asarray(order), np.full(len(order), epoch * 1_000_003 + config.training.seed)], axis=1)
-    return _batches(store, config, np.asarray(order), seeds.astype(np.int32), config.augmentation)
+    seeds = np.stack([order, np.full(len(order), epoch * 1_000_003 + config.training.seed)], axis=1)
+    return _batches(store, config, order, seeds.astype(np.int32), config.augmentation)
 
 
 def evaluation_batches(store: SampleStore, config: Config) -> tf.data.Dataset:
@@ -59,8 +68,9 @@ def _batches(
 
     def load(index: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         image, target = store[int(index)]
-        weight = border_weight_map(target & FOREGROUND, w0=border, sigma=sigma) if border else np.ones((1, 1), np.float32)
-        return image, target, weight
+        if not border:
+            return image, target, np.ones((1, 1), np.float32)
+        return image, target, border_weight_map(target & FOREGROUND, w0=border, sigma=sigma)
 
     def one(index: tf.Tensor, seed: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, target, weight = tf.numpy_function(load, [index], [tf.uint16, tf.uint8, tf.float32], stateful=False)

@@ -1,4 +1,4 @@
-"""From a manifest's rows to the samples of a task: which images train, validate and test, and which are left out, why."""
+"""From a manifest's rows to the samples of a task: which images train, validate and test; which are left out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SampleSet:
     def split(self, name: str) -> list[Sample]:
         """Return the samples of one split ("train", "val", "test", or "all")."""
         if name != "all" and name not in SPLITS:
-            raise KerasOrthoError(f'There is no split "{name}".{did_you_mean(name, SPLITS)} Use train, val, test or all.')
+            raise KerasOrthoError(f'There is no split "{name}".{did_you_mean(name, SPLITS)} Use train, val, test, all.')
         return [s for s in self.samples if name in ("all", s.split)]
 
 
@@ -48,12 +48,15 @@ def load_samples(data: DataConfig, task: Task, classes: Sequence[str] | None = N
     Left out, and counted: rows with an ``exclude`` reason, rows that ``data.where`` does not select, rows in no split,
     rows without a label (classification) or without a mask (segmentation). ``classes`` fixes the classes of a model
     that exists; otherwise they come from ``data.classes`` or from the training rows.
-    Raises KerasOrthoError for columns that are missing, no training images, a single class, or a group that crosses splits.
+    Raises KerasOrthoError for columns that are missing, a fold that does not exist, no image to train on or to validate
+    on, a single class, or a group that crosses splits.
     """
     manifest = read_manifest(data.manifest)
     _require_columns(manifest, data, task)
     left_out: Counter[str] = Counter()
-    folds = 1 + max((int(row["fold"]) for row in manifest.rows if row.get("fold")), default=0)
+    folds = 1 + max((int(row["fold"]) for row in manifest.rows if row.get("fold")), default=-1)
+    if data.fold is not None and data.fold >= folds:
+        raise KerasOrthoError(f"data.fold is {data.fold}, but {manifest.path} has {folds} folds, counted from 0.")
     kept = [(row, split) for row in manifest.rows if (split := usable_split(row, data, folds, task, left_out))]
     chosen = tuple(classes or data.classes or _classes_of(kept, data, task))
     samples = []
@@ -138,7 +141,7 @@ def _check(samples: Sequence[Sample], classes: Sequence[str], task: Task, manife
         )
     if not any(s.split == "val" for s in samples):
         raise KerasOrthoError(
-            f"{manifest.path}: no image is left to validate on. Run `kerasortho data split` so that there is a val split."
+            f"{manifest.path}: no image is left to validate on. `kerasortho data split` makes a val split."
         )
     if task == "classification":
         present = {s.label for s in training}

@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -97,8 +98,9 @@ class SampleStore:
             foreground += int(np.count_nonzero((target & (FOREGROUND | COUNTED)) == FOREGROUND | COUNTED))
         return foreground / max(counted, 1)
 
+    @cached_property
     def has_foreground(self) -> np.ndarray:
-        """Return (N,) bool: which samples have any foreground."""
+        """(N,) bool: which samples have any foreground (reads them if none are stored)."""
         return np.array([bool((self[i][1] & FOREGROUND).any()) for i in range(len(self))])
 
     def _fill(self, workers: int, label: str) -> None:
@@ -118,7 +120,7 @@ class SampleStore:
                 progress.advance(1)
 
     def _map(self, folder: Path, workers: int, label: str) -> None:
-        """Use the prepared files in ``folder``, or write them first; of several processes one writes and the others wait."""
+        """Use the prepared files in ``folder``, or write them first; of several processes one writes, others wait."""
         lock = folder.with_name(f".{folder.name}.lock")
         try:
             with locked(lock):
@@ -160,7 +162,7 @@ class SampleStore:
         return (folder / "complete.json").is_file() and all(f.is_file() and f.stat().st_size == n for f, _, n in files)
 
     def _reserve(self, folder: Path) -> None:
-        """Make the files at their full size: a disk that is too small is an error now, in a memory map it is a crash."""
+        """Make the files at their full size: a disk too small is an error now, but a crash in a memory map."""
         for file, _, size in self._files(folder):
             with file.open("wb") as new:
                 if hasattr(os, "posix_fallocate"):
@@ -170,7 +172,9 @@ class SampleStore:
 
     def _open(self, folder: Path, mode: Literal["r", "r+"]) -> None:
         shape = (len(self), *self.spec.size)
-        self._images, self._targets = (np.memmap(file, kind, mode, shape=shape) for file, kind, _ in self._files(folder))
+        images, targets = self._files(folder)
+        self._images = np.memmap(images[0], images[1], mode, shape=shape)
+        self._targets = np.memmap(targets[0], targets[1], mode, shape=shape)
 
     def _close(self) -> None:
         for array in (self._images, self._targets):
@@ -203,8 +207,8 @@ def read_fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...])
     mask = read_mask(mask_file)
     if mask.shape != shape:
         raise KerasOrthoError(
-            f"The mask {mask_file} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), its image {image_file} is "
-            f"{shape[1]}x{shape[0]}. Export the mask at the image's own size; `kerasortho data check` finds all such."
+            f"The mask {mask_file} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), its image {image_file} "
+            f"is {shape[1]}x{shape[0]}. Export the mask at the image's own size; `kerasortho data check` finds all."
         )
     return mask
 

@@ -46,7 +46,6 @@ MODELS: dict[str, ModelEntry] = {
     "unet_resnet50": _encoder_unet("resnet50", "U-Net on a pretrained ResNet50"),
     "unet_mobilenetv2": _encoder_unet("mobilenetv2", "U-Net on a pretrained MobileNetV2: light"),
     "unet_efficientnetv2b0": _encoder_unet("efficientnetv2b0", "U-Net on a pretrained EfficientNetV2-B0"),
-    "unet_densenet121": _encoder_unet("densenet121", "U-Net on a pretrained DenseNet121"),
     "resnet50": _classifier("resnet50", "ResNet50 transfer learning (He 2016), the paper's recogniser"),
     "resnet101": _classifier("resnet101", "ResNet101 transfer learning (He 2016)"),
     "mobilenetv2": _classifier("mobilenetv2", "MobileNetV2 transfer learning (Sandler 2018): for edge devices"),

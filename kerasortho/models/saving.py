@@ -15,6 +15,6 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     A compiled model would store our losses by name, and a process without kerasortho could then not load it.
     Raises KerasOrthoError where the file cannot be written.
     """
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    bare = keras.Model(model.input, model.output, name=model.name)
     with atomic_path(path) as temporary:
         bare.save(temporary)

@@ -26,10 +26,12 @@ def stored_values(dataset: Any, shape: tuple[int, int]) -> np.ndarray:
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
-        _check_decoder(syntax)
+        plugins = _decoding_plugins(syntax)
         frame = _only_frame(dataset)
         _check_codestream(frame, shape)
         twelve_bits = syntax == _JPEG_EXTENDED and integer_of(dataset, "BitsStored") > 8
+        if "pyjpegls" in plugins:  # rather than GDCM: it raises where GDCM may end the process
+            dataset.pixel_array_options(decoding_plugin="pyjpegls")
         values = _decode_extended_jpeg(frame, dataset, shape) if twelve_bits else np.asarray(dataset.pixel_array)
     else:
         needed, there = shape[0] * shape[1] * integer_of(dataset, "BitsAllocated") // 8, len(dataset.PixelData)
@@ -43,7 +45,8 @@ def stored_values(dataset: Any, shape: tuple[int, int]) -> np.ndarray:
     return values
 
 
-def _check_decoder(syntax: Any) -> None:
+def _decoding_plugins(syntax: Any) -> tuple[str, ...]:
+    """Return the names of pydicom's plugins that can decode a transfer syntax; raise KerasOrthoError if none can."""
     from pydicom.pixels import get_decoder
 
     advice = "Install what is missing (pip install 'kerasortho[dicom]') or export the image uncompressed."
@@ -53,6 +56,7 @@ def _check_decoder(syntax: Any) -> None:
         raise KerasOrthoError(f"The transfer syntax {syntax.name} is unknown. Export it uncompressed.") from error
     if not decoder.is_available:
         raise KerasOrthoError(f"No decoder for the transfer syntax {syntax.name} is installed. {advice}")
+    return tuple(decoder.available_plugins)
 
 
 def _only_frame(dataset: Any) -> bytes:

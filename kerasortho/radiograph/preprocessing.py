@@ -120,7 +120,7 @@ def letterbox(shape: tuple[int, int], size: tuple[int, int]) -> Letterbox:
     return Letterbox((rows, columns), (h, w), (h - height) // 2, (w - width) // 2, height, width)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def resampling_matrix(source: int, target: int) -> np.ndarray:
     """Return the (target, source) float32 matrix that resamples one axis; every row sums to 1. Read-only.
 

@@ -32,6 +32,10 @@ class Radiograph:
         pixels.flags.writeable = False
         object.__setattr__(self, "pixels", pixels)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Stay read-only on the way to another process."""
+        return Radiograph, (self.pixels, self.spacing_mm, self.spacing_source, self.tags)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the result should know about the file, one sentence each."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from kerasortho.config import Config, load_config
+from kerasortho.config import Config, apply_settings, config_from_dict, load_config
+from kerasortho.data.pipeline import batches_an_epoch
 from kerasortho.data.samples import SampleSet, load_samples
 from kerasortho.data.store import SampleStore, cache_folder, choose_place
 from kerasortho.errors import KerasOrthoError
-from kerasortho.files import explain_os_error, write_json
-from kerasortho.models import MODELS, build_model, get_model_entry, save_model
+from kerasortho.files import locked, remove_leftovers, write_json
+from kerasortho.models import MODELS, build_model, get_model_entry, save_model, unfreeze
 from kerasortho.training.loop import Trainer
+from kerasortho.training.objective import check_objective
 from kerasortho.training.plan import describe_plan, make_plan, require_disk
-from kerasortho.training.run import RunDirectory
+from kerasortho.training.run import RunDirectory, require_new
 from kerasortho.training.runtime import environment, peak_memory_bytes, prepare_runtime
 from kerasortho.training.state import Progression, load_progression
 
@@ -34,6 +38,8 @@ def fit(
 ) -> RunDirectory:
     """Train a model and return its run directory, ``runs/NAME``.
 
+    A training that fails before its first checkpoint leaves nothing behind.
+
     Args:
         config: a Config, or the path of a YAML file.
         settings: changes such as ``"training.batch_size=8"``.
@@ -41,8 +47,8 @@ def fit(
         name: the name of this one; the configuration's own if None.
 
     Raises:
-        KerasOrthoError: for anything wrong with configuration, data or machine, naming the fix. Nothing is written before
-            the data has been read.
+        KerasOrthoError: for anything wrong with configuration, data or machine, naming the fix.
+        Interrupted: after SIGINT or SIGTERM; everything is saved.
 
     Example::
 
@@ -52,45 +58,58 @@ def fit(
     """
     if not isinstance(config, Config):
         config = load_config(config, settings)
-    folder = Path(runs) / (name or config.name)
-    with _locked(folder):
-        if any(p.name != ".lock" for p in folder.iterdir()):
-            raise KerasOrthoError(
-                f"{folder} exists already. Continue it with `kerasortho fit --resume {folder}`, or choose another --name."
-            )
-        prepare_runtime(config.training)
-        samples = load_samples(config.data, config.task)
-        model = _build(config, samples)
-        stores, cache = _stores(config, samples)
-        plan = make_plan(config, samples, model, cache, steps=-(-len(stores[0]) // config.training.batch_size))
-        print(describe_plan(plan), file=sys.stderr, flush=True)
-        require_disk(plan, folder)
-        run = RunDirectory.create(folder, config, samples)
-        write_json(run.path / "environment.json", environment(config.training.seed))
-        write_json(run.path / "plan.json", plan)
-        _train(run, model, stores, Progression())
-    return run
+    elif settings:
+        config = config_from_dict(apply_settings(config.to_dict(), settings))
+    config = replace(config, name=name or config.name)
+    folder = Path(runs) / config.name
+    with _locked(folder), _explained(config):
+        require_new(folder)
+        try:
+            return _start(folder, config)
+        except BaseException:
+            if not (folder / "checkpoints" / "last.npz").is_file():  # there is nothing to go on with
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def resume(path: str | os.PathLike[str]) -> RunDirectory:
-    """Continue a training that was stopped or killed, exactly where its last checkpoint is, and return its run directory."""
+    """Continue a training that was stopped or killed, exactly from its last checkpoint; return its run directory."""
     run = RunDirectory(path)
-    with _locked(run.path):
+    with _locked(run.path), _explained(run.config):
         if run.complete:
             print(f"{run.path} has ended already; there is nothing to resume.", file=sys.stderr)
             return run
+        for folder in (run.path, run.checkpoints):
+            remove_leftovers(folder)
         last = run.checkpoints / "last.npz"
-        progression = load_progression(last) if last.is_file() else Progression()
+        started = last.is_file()
+        progression = load_progression(last) if started else Progression()
         prepare_runtime(run.config.training)
         samples = run.samples()
-        model = _build(run.config, samples)
+        model = _build(run.config, samples, pretrained=not started)
         stores, _ = _stores(run.config, samples)
         print(f"resuming {run.path}: {progression.epoch} of {run.config.epochs} epochs are done", file=sys.stderr)
         _train(run, model, stores, progression)
     return run
 
 
-def _build(config: Config, samples: SampleSet) -> keras.Model:
+def _start(folder: Path, config: Config) -> RunDirectory:
+    """Check everything, say the plan, write the run directory and train."""
+    prepare_runtime(config.training)
+    check_objective(config)
+    samples = load_samples(config.data, config.task)
+    model = _build(config, samples)
+    stores, cache = _stores(config, samples)
+    plan = make_plan(config, samples, model, cache, steps=batches_an_epoch(stores[0], config))
+    print(describe_plan(plan), file=sys.stderr, flush=True)
+    require_disk(plan, folder)
+    run = RunDirectory.create(folder, config, samples, environment=environment(config.training.seed), plan=plan)
+    _train(run, model, stores, Progression())
+    return run
+
+
+def _build(config: Config, samples: SampleSet, *, pretrained: bool = True) -> keras.Model:
+    """Build the model; without ``pretrained``, for a checkpoint to fill, no weights are looked for or downloaded."""
     entry = get_model_entry(config.model.name)
     if entry.task != config.task:
         fitting = [name for name, other in MODELS.items() if other.task == config.task]
@@ -98,24 +117,26 @@ def _build(config: Config, samples: SampleSet) -> keras.Model:
             f'"model.name": {config.model.name} is a {entry.task} model, the task is {config.task}. '
             f"Models for it: {', '.join(fitting)}."
         )
-    return build_model(
-        config.model.name,
-        input_size=config.preprocessing.size,
-        classes=len(samples.classes),
-        **config.model.options,
+    options = dict(config.model.options)
+    if not pretrained and "weights" in entry.options:
+        options["weights"] = None
+    model = build_model(
+        config.model.name, input_size=config.preprocessing.size, classes=len(samples.classes), **options
     )
+    for phase in config.training.phases:
+        unfreeze(model, phase.unfreeze_from)  # a wrong name is found now, not when its phase begins
+    return model
 
 
 def _stores(config: Config, samples: SampleSet) -> tuple[tuple[SampleStore, SampleStore], dict[str, object]]:
     """Prepare the training and the validation images."""
-    folder = cache_folder(config.data.cache_dir)
+    folder, spec = cache_folder(config.data.cache_dir), config.preprocessing
     parts = [samples.split("train"), samples.split("val")]
-    place, size = choose_place(
-        sum(map(len, parts)), config.preprocessing, wanted=config.data.cache, folder=folder
-    )
+    on_disk = all(SampleStore(part, spec, place="none").is_on_disk(folder) for part in parts)
+    place, size = choose_place(sum(map(len, parts)), spec, wanted=config.data.cache, folder=folder, on_disk=on_disk)
     train, val = (
         SampleStore(
-            part, config.preprocessing, place=place, folder=folder, classes=len(samples.classes),
+            part, spec, place=place, folder=folder, classes=len(samples.classes),
             workers=config.data.workers, label=f"preparing {what} images",
         )
         for part, what in zip(parts, ("training", "validation"), strict=True)
@@ -124,15 +145,7 @@ def _stores(config: Config, samples: SampleSet) -> tuple[tuple[SampleStore, Samp
 
 
 def _train(run: RunDirectory, model: keras.Model, stores: tuple[SampleStore, SampleStore], at: Progression) -> None:
-    trainer = Trainer(run, model, *stores, at)
-    try:
-        trainer.train()
-    except tf.errors.ResourceExhaustedError as error:
-        raise KerasOrthoError(
-            f"The memory of the device is too small for this batch: {str(error).splitlines()[0][:200]}. Lower "
-            f"training.batch_size (now {run.config.training.batch_size}) or preprocessing.size, or set "
-            "training.mixed_precision to mixed_float16 on a GPU."
-        ) from None
+    Trainer(run, model, *stores, at).train()
     write_json(
         run.path / "training.json",
         {
@@ -144,20 +157,33 @@ def _train(run: RunDirectory, model: keras.Model, stores: tuple[SampleStore, Sam
         },
     )
     save_model(model, run.path / "model.keras")  # last: it says that the run is complete
-    print(f"trained: {run.path} (best {run.config.training.monitor} {at.best:.4f} in epoch {at.best_epoch})", file=sys.stderr)
+    best = f"best {run.config.training.monitor} {at.best:.4f} in epoch {at.best_epoch}"
+    print(f"trained: {run.path} ({best})", file=sys.stderr)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process alone; the lock goes with the process, however it ends."""
+    """Hold ``folder`` for this process alone."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "w")
-    except OSError as error:
-        raise explain_os_error(error, folder) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise KerasOrthoError(f"Another process is training in {folder}. Wait for it, or choose another --name.") from None
+        with locked(folder / ".lock"):
+            yield
+    except BlockingIOError:
+        message = f"Another process is training in {folder}. Wait for it, or choose another --name."
+        raise KerasOrthoError(message) from None
+
+
+@contextmanager
+def _explained(config: Config) -> Iterator[None]:
+    """Put into words what TensorFlow raises when memory runs out, or when an image cannot be read in the pipeline."""
+    try:
         yield
+    except tf.errors.OpError as error:
+        if inner := re.search(r"KerasOrthoError: (.+)", str(error)):
+            raise KerasOrthoError(inner[1]) from error
+        if not isinstance(error, tf.errors.ResourceExhaustedError) or "No space left" in str(error):
+            raise
+        raise KerasOrthoError(
+            f"The memory of the device is too small for this batch: {str(error).splitlines()[0][:200]}. Lower "
+            f"training.batch_size (now {config.training.batch_size}) or preprocessing.size, or set "
+            "training.mixed_precision to mixed_float16 on a GPU."
+        ) from error

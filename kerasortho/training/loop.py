@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasortho.config import Config
-from kerasortho.data.pipeline import epoch_order, evaluation_batches, training_batches
+from kerasortho.data.pipeline import batches_an_epoch, epoch_order, evaluation_batches, training_batches
 from kerasortho.data.store import SampleStore
 from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.models import unfreeze
@@ -37,8 +37,7 @@ class Trainer:
         self.train_store, self.val_store = train, val
         self.progression = progression
         self.last, self.best = run.checkpoints / "last.npz", run.checkpoints / "best.npz"
-        self.foreground = train.has_foreground() if self.config.training.foreground_fraction else None
-        self.steps = -(-len(self._order(0)) // self.config.training.batch_size)
+        self.steps = batches_an_epoch(train, self.config)
         self.validation = evaluation_batches(val, self.config)
         self.log = TensorBoardLog(run.path / "logs")
         self.stop_asked = False
@@ -82,8 +81,8 @@ class Trainer:
     def _make_step(self) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
         """Return one step of training, compiled. `train_on_batch` would start the epoch's means anew at each batch.
 
-        Traced for each batch size by itself (there are two: the epoch's last may be smaller), so that a step is the same
-        one whichever size a resumed run meets first.
+        Traced for each batch size by itself (there are two: the epoch's last may be smaller), so that a step is the
+        same one whichever size a resumed run meets first.
         """
         model = self.model
         return tf.function(
@@ -124,7 +123,7 @@ class Trainer:
     def _batches(self, start: float) -> dict[str, float]:
         """Train on the rest of the epoch's batches and return the epoch's mean loss and metrics."""
         at, size = self.progression, self.config.training.batch_size
-        order = self._order(at.epoch)[at.batch * size :]
+        order = epoch_order(self.train_store, self.config, at.epoch)[at.batch * size :]
         if at.batch == 0:
             self.model.reset_metrics()
         saved = time.monotonic()
@@ -146,9 +145,6 @@ class Trainer:
         # Not the last batch's logs: a resumed epoch may have no batch left.
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}
 
-    def _order(self, epoch: int) -> np.ndarray:
-        return epoch_order(self.train_store, self.config, epoch, self.foreground)
-
     def _learning_rate(self) -> float:
         rate = self.model.optimizer.learning_rate
         return float(tf.convert_to_tensor(rate))
@@ -159,8 +155,8 @@ class Trainer:
             kept = f" The best weights so far are in {self.best}." if self.best.is_file() else ""
             raise KerasOrthoError(
                 f"The {name} is no longer a finite number (epoch {at.epoch + 1}, batch {at.batch}). "
-                f"Lower the learning rate (now {training.phases[at.phase].learning_rate:g}), set training.clip_norm (now "
-                f"{training.clip_norm}), or train in float32 (now {training.mixed_precision}).{kept}"
+                f"Lower the learning rate (now {training.phases[at.phase].learning_rate:g}), set training.clip_norm "
+                f"(now {training.clip_norm}), or train in float32 (now {training.mixed_precision}).{kept}"
             )
 
     def _save(self) -> None:

@@ -19,10 +19,13 @@ from kerasortho.models import count_parameters, unfreeze
 from kerasortho.progress import format_duration
 
 
-def make_plan(config: Config, samples: SampleSet, model: keras.Model, cache: dict[str, Any], steps: int) -> dict[str, Any]:
+def make_plan(
+    config: Config, samples: SampleSet, model: keras.Model, cache: dict[str, Any], steps: int
+) -> dict[str, Any]:
     """Return the plan as plain data: images and groups by split, parameters by phase, memory, disk and time.
 
-    ``steps`` are the batches of an epoch. The time is measured on one batch of noise and extrapolated; the true one is shown while training.
+    ``steps`` are the batches of an epoch. The time is measured on one batch of noise and extrapolated; the true one is
+    shown while training.
     """
     forward = _forward_seconds(model, config)
     phases = []
@@ -57,8 +60,8 @@ def make_plan(config: Config, samples: SampleSet, model: keras.Model, cache: dic
 def describe_plan(plan: dict[str, Any]) -> str:
     """Return the plan as a table for people."""
     images = ", ".join(f"{plan['images'][s]} {s} ({plan['groups'][s]} groups)" for s in SPLITS)
-    rows = [("run", f"{plan['name']}: {plan['task']} with {plan['model']}, input {plan['input'][0]}x{plan['input'][1]}")]
-    rows.append(("images", images))
+    size = f"{plan['input'][0]}x{plan['input'][1]}"
+    rows = [("run", f"{plan['name']}: {plan['task']} with {plan['model']}, input {size}"), ("images", images)]
     for name, counts in plan["classes"].items():
         rows.append((f"  {name}", ", ".join(f"{counts[s]} {s}" for s in SPLITS)))
     for reason, count in sorted(plan["left_out"].items(), key=lambda item: -item[1]):
@@ -67,13 +70,17 @@ def describe_plan(plan: dict[str, Any]) -> str:
         what = f", unfrozen from {phase['unfreeze_from']}" if phase["unfreeze_from"] else ""
         rows.append((
             f"phase {number}",
-            f"{phase['epochs']} epochs of {plan['batches_an_epoch']} batches, learning rate {phase['learning_rate']:g}{what}; "
-            f"{phase['trained_parameters']:,} parameters trained, {phase['frozen_parameters']:,} frozen",
+            f"{phase['epochs']} epochs of {plan['batches_an_epoch']} batches, learning rate "
+            f"{phase['learning_rate']:g}{what}; {phase['trained_parameters']:,} parameters trained, "
+            f"{phase['frozen_parameters']:,} frozen",
         ))  # fmt: skip
     cache = plan["prepared_images"]
     rows.append(("prepared", f"{cache['bytes'] / 1e6:,.0f} MB, kept: {cache['place']}"))
-    rows.append(("estimate", f"memory {plan['memory_bytes'] / 1e9:.1f} GB, checkpoints {plan['disk_bytes'] / 1e6:,.0f} MB, "
-                             f"time about {format_duration(plan['seconds'])} without validation"))  # fmt: skip
+    rows.append((
+        "estimate",
+        f"memory {plan['memory_bytes'] / 1e9:.1f} GB, checkpoints {plan['disk_bytes'] / 1e6:,.0f} MB, "
+        f"time about {format_duration(plan['seconds'])} without validation",
+    ))  # fmt: skip
     return "\n".join(f"{key:<12} {value}" for key, value in rows)
 
 
@@ -83,8 +90,8 @@ def require_disk(plan: dict[str, Any], folder: Path) -> None:
     free = shutil.disk_usage(existing).free
     if free < plan["disk_bytes"]:
         raise KerasOrthoError(
-            f"The checkpoints of this run need {plan['disk_bytes'] / 1e6:,.0f} MB, but {existing} has {free / 1e6:,.0f} MB "
-            "free. Free some space, or choose another folder with --runs."
+            f"The checkpoints of this run need {plan['disk_bytes'] / 1e6:,.0f} MB, but {existing} has "
+            f"{free / 1e6:,.0f} MB free. Free some space, or choose another folder with --runs."
         )
 
 

@@ -119,7 +119,7 @@ class RunDirectory:
         return samples
 
     def load_model(self) -> keras.Model:
-        """Return the best model. Raises KerasOrthoError if training has not ended or the file would run foreign code."""
+        """Return the best model. Raises KerasOrthoError if training has not ended, or the file would run any code."""
         if not self.complete:
             raise KerasOrthoError(
                 f"{self.path} has no model.keras yet: its training has not ended. "

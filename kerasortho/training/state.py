@@ -23,7 +23,7 @@ from kerasortho.files import atomic_path
 
 FORMAT = 1
 
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)  # what numpy raises for a file cut off or altered
+_DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)  # what numpy raises for a file cut or altered
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Progression:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def improved(self, value: float, mode: str) -> bool:
-        """Take in the monitored ``value`` of the epoch that just ended and tell whether it is the best; NaN never is."""
+        """Take in the monitored ``value`` of the epoch that just ended; tell whether it is the best. NaN never is."""
         better = not math.isnan(value) and (
             self.best is None or (value < self.best if mode == "min" else value > self.best)
         )
@@ -64,7 +64,7 @@ def save_state(path: Path, model: keras.Model, progression: Progression) -> None
 
 
 def load_progression(path: Path) -> Progression:
-    """Return where the training of a ``last.npz`` stands. Raises KerasOrthoError if it is damaged or of another format."""
+    """Return where the training of a ``last.npz`` stands. Raises KerasOrthoError if it is damaged or too new or old."""
     values = _read(path)[1]
     if values.get("format") != FORMAT:
         raise KerasOrthoError(
@@ -91,7 +91,7 @@ def save_weights(path: Path, model: keras.Model) -> None:
 
 
 def load_weights(path: Path, model: keras.Model) -> None:
-    """Put weights written by `save_weights` into ``model``. Raises KerasOrthoError if the file is missing or damaged."""
+    """Put what `save_weights` wrote into ``model``. Raises KerasOrthoError if the file is missing or damaged."""
     with _open(path) as file:
         try:
             for i, weight in enumerate(model.weights):

@@ -36,6 +36,11 @@ def test_pairs(tmp_path: Path) -> None:
     assert len(read_manifest(tmp_path / "m.csv").rows) == 1
 
 
+def test_fracatlas_says_what_is_missing(tmp_path: Path) -> None:
+    result = CliRunner().invoke(import_command, ["fracatlas", str(tmp_path), str(tmp_path / "m.csv")])
+    assert isinstance(result.exception, KerasOrthoError) and "dataset.csv: no such file" in str(result.exception)
+
+
 def test_bones(real_data: Path, tmp_path: Path) -> None:
     bones = real_data / "data" / "FracAtlas-bones"
     options = {

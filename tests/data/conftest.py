@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from kerasortho.data.fracatlas import import_fracatlas
+from kerasortho.data.importers import Imported
 from kerasortho.radiograph.raster import write_png
 
 Drawer = Callable[..., np.ndarray]
@@ -52,3 +54,10 @@ def write_table(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def fracatlas(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """The real FracAtlas archive, imported once, with its published split."""
+    output = tmp_path_factory.mktemp("fracatlas") / "fa.csv"
+    return import_fracatlas(real_data / "data" / "FracAtlas", output, published_split=True, processes=2)

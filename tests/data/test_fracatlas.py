@@ -12,6 +12,7 @@ import pytest
 
 from kerasortho.data.fracatlas import import_fracatlas
 from kerasortho.data.fracatlas_masks import Outline, fracture_mask
+from kerasortho.data.importers import Imported
 from kerasortho.data.manifest import Manifest, read_manifest
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.reading import read_mask
@@ -138,9 +139,8 @@ def test_broken_archives(archive: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "fa.csv").exists()
 
 
-def test_real_archive(real_data: Path, tmp_path: Path) -> None:
-    imported = import_fracatlas(real_data / "data" / "FracAtlas", tmp_path / "fa.csv", published_split=True)
-    rows = by_name(read_manifest(tmp_path / "fa.csv"))
+def test_real_archive(fracatlas: Imported) -> None:
+    rows = by_name(read_manifest(fracatlas.manifest.path))
     used = [row for row in rows.values() if not row["exclude"]]
     assert len(rows) == 3263
     assert sum(row["exclude"].startswith("unreadable") for row in rows.values()) == 59
@@ -148,8 +148,8 @@ def test_real_archive(real_data: Path, tmp_path: Path) -> None:
     assert Counter(row["limb"] for row in used).keys() == {"upper", "lower"}
     assert Counter(row["split"] for row in rows.values()) == {"": 2690, "train": 469, "val": 71, "test": 33}
     assert [name for name, row in rows.items() if row["mask_note"]] == ["IMG0003298"]
-    remarks = [note for note in imported.notes if "EXIF" in note]
+    remarks = [note for note in fracatlas.notes if "EXIF" in note]
     assert [note[:14] for note in remarks] == ["IMG0002588.jpg", "IMG0002628.jpg"]
     # The fracture of IMG0002588 is at the distal tibia: in the lower half of the stored (upside-down) picture.
-    turned = read_mask(imported.manifest.resolve(rows["IMG0002588"], "mask") or Path())
+    turned = read_mask(fracatlas.manifest.resolve(rows["IMG0002588"], "mask") or Path())
     assert turned[: len(turned) // 2].sum() == 0 and turned.sum() > 100

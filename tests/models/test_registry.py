@@ -50,6 +50,7 @@ def test_saved_model_is_the_same_model_to_plain_keras(built: Build, images: np.n
     np.testing.assert_array_equal(loaded(images, training=False), model(images, training=False))
     assert [w.path for w in loaded.trainable_weights] == [w.path for w in model.trainable_weights]
 
+    assert loaded.output.shape == model.output.shape
     np.save(tmp_path / "images.npy", images)
     program = (
         "import sys, keras, numpy as np\n"
@@ -100,7 +101,7 @@ def test_mistyped_names_get_a_suggestion() -> None:
         build_model("resnet5O", input_size=(64, 64))
     with pytest.raises(KerasOrthoError, match='Did you mean "base_filters"'):
         build_model("unet", input_size=(64, 64), base_filter=8)
-    with pytest.raises(KerasOrthoError, match='"model.options.depth" must be a whole number'):
+    with pytest.raises(KerasOrthoError, match=r'"model\.options\.depth" must be a whole number'):
         build_model("unet", input_size=(64, 64), depth="deep")
     with pytest.raises(KerasOrthoError, match="classes must be 1"):
         build_model("unet", input_size=(64, 64), classes=3)

@@ -451,7 +451,7 @@ def test_pydicoms_warnings_which_quote_values_are_kept_quiet():
 SOURCES: list[bytes] = [
     path.read_bytes()
     for path in PACKAGED
-    if path.name in ("MR_small.dcm", "MR_small_RLE.dcm", "JPEGLSNearLossless_16.dcm", "MR_small_jp2klossless.dcm")
+    if path.name in ("MR_small.dcm", "MR_small_RLE.dcm", "JPEGLSNearLossless_16.dcm", "examples_overlay.dcm")
 ]
 
 

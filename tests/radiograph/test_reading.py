@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -59,8 +60,9 @@ def test_lossless_8_bit(tmp_path: Path, ending):
     assert radiograph.pixels.dtype == np.float32 and not radiograph.pixels.flags.writeable
     assert radiograph.spacing_mm is None and radiograph.spacing_source is None
     assert radiograph.tags["bits"] == 8 and radiograph.warnings == ()
-    with pytest.raises(ValueError):
-        radiograph.pixels[0, 0] = 1
+    for same in (radiograph, pickle.loads(pickle.dumps(radiograph))):
+        with pytest.raises(ValueError):
+            same.pixels[0, 0] = 1
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
