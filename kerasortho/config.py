@@ -99,7 +99,7 @@ class Config:
     """One training run, resolved: everything that decides its result."""
 
     name: str  # of the run, and of its folder
-    task: Task
+    task: Task  # of whole images, or of pixels
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
@@ -164,7 +164,7 @@ def load_config(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> C
     """
     file = Path(path)
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _StrictLoader)
     except FileNotFoundError:
         nearby = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
         listing = f" In that folder: {', '.join(nearby)}." if nearby else ""
@@ -177,6 +177,19 @@ def load_config(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> C
         return config_from_dict(apply_settings(values, settings) if isinstance(values, Mapping) else values)
     except KerasOrthoError as error:
         raise KerasOrthoError(f"{file}: {error}") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that runs no code and takes no key twice: of two sections of one name, the first would be lost silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(problem=f"{name} is set twice", problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:

@@ -24,7 +24,7 @@ from kerasortho.errors import KerasOrthoError
     "--id-blocks",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Group up to N images with consecutive numbers in their file names.",
+    help="Group images whose file numbers lie in one block of N.",
 )
 @click.option("--ungrouped", is_flag=True, help="Every image is its own group: only if no patient has two images.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

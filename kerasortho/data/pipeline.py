@@ -67,7 +67,10 @@ def _batches(
     labels = np.array([s.label for s in store.samples], np.int32)
 
     def load(index: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        image, target = store[int(index)]
+        try:
+            image, target = store[int(index)]
+        except KerasOrthoError as error:  # of a subclass, perhaps; TensorFlow passes on its name and its text alone
+            raise KerasOrthoError(str(error)) from None
         if not border:
             return image, target, np.ones((1, 1), np.float32)
         return image, target, border_weight_map(target & FOREGROUND, w0=border, sigma=sigma)

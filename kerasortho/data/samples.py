@@ -139,10 +139,6 @@ def _check(samples: Sequence[Sample], classes: Sequence[str], task: Task, manife
         raise KerasOrthoError(
             f"{manifest.path}: no image is left to train on. Check the split column, data.where and the exclude column."
         )
-    if not any(s.split == "val" for s in samples):
-        raise KerasOrthoError(
-            f"{manifest.path}: no image is left to validate on. `kerasortho data split` makes a val split."
-        )
     if task == "classification":
         present = {s.label for s in training}
         absent = [name for index, name in enumerate(classes) if index not in present]
@@ -152,6 +148,10 @@ def _check(samples: Sequence[Sample], classes: Sequence[str], task: Task, manife
                 f"{manifest.path}: the training images hold {len(present)} class ({found}); at least two are needed, "
                 f"and every class needs images.{' Without any: ' + ', '.join(absent) + '.' if absent else ''}"
             )
+    if not any(s.split == "val" for s in samples):
+        raise KerasOrthoError(
+            f"{manifest.path}: no image is left to validate on. `kerasortho data split` makes a val split."
+        )
     splits_of: dict[str, set[str]] = {}
     for sample in samples:
         splits_of.setdefault(sample.group, set()).add(sample.split)

@@ -46,7 +46,7 @@ def build_classifier(
     Raises:
         KerasOrthoError: for an unknown or unusable argument, or weights that cannot be loaded.
     """
-    _check_arguments(input_size, classes, pooling, dropout, hidden_units)
+    check_arguments(input_size, classes, pooling, dropout, hidden_units)
     image = keras.Input((*input_size, 1), name="image", dtype="float32")
     base = build_backbone(backbone, input_size, weights=weights)
     features = base(scale_grey_input(image, backbone), training=False)
@@ -68,7 +68,8 @@ def _pool(features: Any, pooling: str) -> Any:
     return layers.Concatenate(name="pool")([average, layers.GlobalMaxPooling2D(name="max_pool")(features)])
 
 
-def _check_arguments(size: tuple[int, int], classes: int, pooling: str, dropout: float, hidden_units: int) -> None:
+def check_arguments(size: tuple[int, int], classes: int, pooling: str, dropout: float, hidden_units: int) -> None:
+    """Raise KerasOrthoError naming the argument of a classifier that is out of range."""
     if min(size) < 32:
         raise KerasOrthoError(f"The input must be at least 32 pixels high and wide. Received: {tuple(size)}.")
     if classes < 2:

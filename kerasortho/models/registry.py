@@ -14,6 +14,7 @@ import keras
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.models.classifier import build_classifier
 from kerasortho.models.encoder_unet import build_encoder_unet
+from kerasortho.models.small_resnet import build_small_resnet
 from kerasortho.models.unet import build_unet
 from kerasortho.schema import convert
 
@@ -50,6 +51,7 @@ MODELS: dict[str, ModelEntry] = {
     "resnet101": _classifier("resnet101", "ResNet101 transfer learning (He 2016)"),
     "mobilenetv2": _classifier("mobilenetv2", "MobileNetV2 transfer learning (Sandler 2018): for edge devices"),
     "densenet121": _classifier("densenet121", "DenseNet121 transfer learning (Huang 2017)"),
+    "small_resnet": ModelEntry("classification", build_small_resnet, "a small residual network, trained from nothing"),
     "efficientnetv2b0": _classifier("efficientnetv2b0", "EfficientNetV2-B0 transfer learning (Tan 2021)"),
 }
 

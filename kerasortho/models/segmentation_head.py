@@ -46,7 +46,8 @@ def conv_bn_relu(x: Any, filters: int, name: str) -> Any:
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(
         x
     )
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    # Momentum 0.9, not Keras's 0.99: with the few batches of a small dataset the statistics would lag epochs behind.
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 

@@ -19,7 +19,10 @@ from keras import ops
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.schema import convert
 
-EPSILON = 1e-7  # probabilities are kept this far from 0 and 1: the smallest step below 1 in float32 is 6e-8
+# Logarithms are taken of no less than these. A probability keeps its gradient down to the first; 1 - p, which float32
+# rounds to steps of 6e-8, needs the second, and a certain false alarm (logit above 16.6) has no gradient left.
+SMALLEST = 1e-30
+SMALLEST_COMPLEMENT = 3e-8
 
 Pixels = Any  # a float32 tensor (B, H, W)
 
@@ -80,8 +83,8 @@ def bce(mask: Pixels, weight: Pixels, y_pred: Any, *, pos_weight: float = 1.0) -
     the batch is divided by the number of counted pixels (w_n > 0), not by the sum of weights: heavier pixels then raise
     the loss instead of only shifting its shares.
     """
-    probability = _clip(y_pred[..., -1])
-    likelihood = pos_weight * mask * ops.log(probability) + (1.0 - mask) * ops.log(1.0 - probability)
+    probability = y_pred[..., -1]
+    likelihood = pos_weight * mask * _log(probability) + (1.0 - mask) * _log_complement(probability)
     return _mean_over_counted(-weight * likelihood, weight)
 
 
@@ -91,7 +94,7 @@ def softmax_cross_entropy(mask: Pixels, weight: Pixels, y_pred: Any, *, pos_weig
         raise KerasOrthoError(
             'The loss "softmax_ce" needs a model with two output channels: set the model option activation: softmax.'
         )
-    likelihood = pos_weight * mask * ops.log(_clip(y_pred[..., 1])) + (1.0 - mask) * ops.log(_clip(y_pred[..., 0]))
+    likelihood = pos_weight * mask * _log(y_pred[..., 1]) + (1.0 - mask) * _log(y_pred[..., 0])
     return _mean_over_counted(-weight * likelihood, weight)
 
 
@@ -126,7 +129,7 @@ def tversky(
     false_alarm = ops.sum(weight * probability * (1.0 - mask), axis=axes)
     miss = ops.sum(weight * (1.0 - probability) * mask, axis=axes)
     bottom = hit + false_positives * false_alarm + false_negatives * miss + smooth
-    index = (hit + smooth) / ops.maximum(bottom, EPSILON)
+    index = (hit + smooth) / ops.maximum(bottom, SMALLEST)
     counted = ops.cast(ops.any(weight > 0, axis=axes), "float32")
     return ops.sum((1.0 - index) * counted) / ops.maximum(ops.sum(counted), 1.0)
 
@@ -138,9 +141,9 @@ def focal(
 
     ``alpha`` weighs the foreground and ``1 - alpha`` the background.
     """
-    probability = _clip(y_pred[..., -1])
-    foreground = pos_weight * alpha * mask * (1.0 - probability) ** gamma * ops.log(probability)
-    background = (1.0 - alpha) * (1.0 - mask) * probability**gamma * ops.log(1.0 - probability)
+    probability = y_pred[..., -1]
+    foreground = pos_weight * alpha * mask * _power(1.0 - probability, gamma) * _log(probability)
+    background = (1.0 - alpha) * (1.0 - mask) * _power(probability, gamma) * _log_complement(probability)
     return _mean_over_counted(-weight * (foreground + background), weight)
 
 
@@ -199,7 +202,7 @@ def _categorical_cross_entropy(
 ) -> Any:
     classes = y_pred.shape[-1]
     smooth = (1.0 - label_smoothing) * y_true + label_smoothing / classes
-    losses = -ops.sum(smooth * ops.log(_clip(y_pred)), axis=-1)
+    losses = -ops.sum(smooth * _log(y_pred), axis=-1)
     if class_weights is not None:
         if len(class_weights) != classes:
             raise KerasOrthoError(f'"class_weights" has {len(class_weights)} values for {classes} classes.')
@@ -207,8 +210,17 @@ def _categorical_cross_entropy(
     return ops.mean(losses)
 
 
-def _clip(probability: Any) -> Any:
-    return ops.clip(probability, EPSILON, 1.0 - EPSILON)
+def _log(probability: Any) -> Any:
+    return ops.log(ops.maximum(probability, SMALLEST))
+
+
+def _log_complement(probability: Any) -> Any:
+    return ops.log(ops.maximum(1.0 - probability, SMALLEST_COMPLEMENT))
+
+
+def _power(probability: Any, exponent: float) -> Any:
+    """Return the power of a base away from 0, where exponents below 1 have no finite slope."""
+    return ops.maximum(probability, SMALLEST_COMPLEMENT) ** exponent
 
 
 def _mean_over_counted(losses: Pixels, weight: Pixels) -> Any:

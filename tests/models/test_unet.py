@@ -10,7 +10,7 @@ from kerasortho.models import build_model, count_parameters
 
 
 def paper_parameters(depth: int, base: int) -> int:
-    """Count by hand: two 3 x 3 convolutions with BatchNorm a level, a 2 x 2 transposed one on the way up, the output."""
+    """Count by hand: two 3 x 3 convolutions with BatchNorm a level, a 2 x 2 transposed one back up, the output."""
 
     def pair(inputs: int, filters: int) -> int:
         return 9 * inputs * filters + 9 * filters * filters + 2 * 4 * filters

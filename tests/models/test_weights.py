@@ -25,7 +25,7 @@ def test_real_weights_are_those_that_keras_loads(name: str, real_data: Path) -> 
     reference = application(include_top=False, weights=str(path), input_shape=(64, 64, 3))
     base = get_base(build_model(f"unet_{name}", input_size=(64, 64), weights=path))
     for expected, weight in zip(reference.weights, base.weights, strict=True):
-        np.testing.assert_array_equal(expected, weight)
+        np.testing.assert_array_equal(expected.numpy(), weight.numpy())
 
 
 def test_imagenet_is_fetched_by_keras_with_the_published_checksum(
@@ -41,7 +41,7 @@ def test_imagenet_is_fetched_by_keras_with_the_published_checksum(
 
     monkeypatch.setattr(keras.utils, "get_file", fetch)
     base = build_backbone("mobilenetv2", (64, 64), weights="imagenet")
-    np.testing.assert_array_equal(base.weights[0], network.weights[0])
+    np.testing.assert_array_equal(base.weights[0].numpy(), network.weights[0].numpy())
     assert asked["url"].endswith("/mobilenet_v2/" + asked["name"]) and asked["cache_subdir"] == "models"
 
 

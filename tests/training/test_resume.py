@@ -1,0 +1,104 @@
+"""Resume is exact: killed anywhere, a deterministic training ends with the same bits as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BATCHES = 6  # an epoch of the recipe; the last of them is smaller
+
+
+@pytest.fixture
+def same(arrays):
+    """Assert that a run ended exactly like the reference."""
+
+    def compare(run: Path, reference: Path) -> None:
+        assert (run / "history.csv").read_text() == (reference / "history.csv").read_text()
+        ours, theirs = (json.loads((r / "training.json").read_text()) for r in (run, reference))
+        for key in ("best", "best_epoch", "epochs"):
+            assert ours[key] == theirs[key], key
+        for name in ("best.npz", "last.npz"):  # weights; optimizer, dropout generators, running metrics
+            a, b = arrays(run / "checkpoints" / name), arrays(reference / "checkpoints" / name)
+            progress = [json.loads(bytes(x.pop("progression", np.frombuffer(b"{}", np.uint8)))) for x in (a, b)]
+            assert a.keys() == b.keys()
+            assert all(np.array_equal(a[key], b[key]) for key in a), name
+            for key in ("epoch", "phase", "phase_epoch", "batch", "best", "best_epoch", "waited", "history"):
+                assert progress[0].get(key) == progress[1].get(key), key
+        left = [p.name for p in run.rglob(".*") if p.name != ".lock"]
+        assert left == []
+
+    return compare
+
+
+def test_reference_is_worth_comparing_with(reference, arrays):
+    """It stops its first phase early, uses dropout, and a second phase that starts from another epoch than the last."""
+    rows = [line.split(",") for line in (reference / "history.csv").read_text().splitlines()]
+    phases = [float(row[rows[0].index("phase")]) for row in rows[1:]]
+    losses = [float(row[rows[0].index("val_loss")]) for row in rows[1:]]
+    first = phases.count(1.0)
+    assert first < 9 and phases.count(2.0) == 3
+    assert np.argmin(losses[:first]) == first - 3  # patience 2
+    state = arrays(reference / "checkpoints" / "last.npz")
+    generators = [a for a in state.values() if a.dtype.kind in "iu" and a.shape == (2,)]
+    assert len(generators) == 1 and generators[0][1] >= len(phases) * BATCHES  # dropout's, and it has moved
+
+
+def test_killed_at_every_kind_of_moment(command, recipe, reference, same, tmp_path):
+    assert (reference / "history.csv").read_text().count("\n4.0,1.0,") == 1  # the first phase ends with the fourth epoch
+    assert (reference / "history.csv").read_text().count("\n5.0,2.0,") == 1
+    weights = tmp_path / "pretrained.h5"
+    weights.touch()
+    moments = [
+        ("data.json", 1, "after"),  # a run without a checkpoint
+        ("last.npz", 3, "before"),  # in an epoch, while a checkpoint is being written
+        ("best.npz", 1, "after"),  # all batches of an epoch done; best weights written, the epoch not ended
+        ("history.csv", 1, "before"),  # the epoch ended, its row not written
+        ("last.npz", 2 * (BATCHES + 1) + 2, "after"),  # in the fourth epoch, one epoch without improvement
+        ("last.npz", (BATCHES - 2) + 1 + 1, "before"),  # between the phases
+        ("model.keras", 1, "before"),  # all done but this
+    ]
+    start = ["fit", recipe, "--runs", tmp_path, "--deterministic", "--set", "training.checkpoint_minutes=0"]
+    start += ["--set", f"model.options.weights={weights}"]
+    run = tmp_path / "tiny"
+    for number, moment in enumerate(moments):
+        child = command(*(start if number == 0 else ["fit", "--resume", run]), fault=moment)
+        assert child.wait() == -signal.SIGKILL, (moment, child.output)
+        if number == 1:
+            weights.unlink()  # once there is a checkpoint, the pretrained weights are not needed any more
+    child = command("fit", "--resume", run)
+    assert child.wait() == 0, child.output
+    same(run, reference)
+    again = command("fit", "--resume", run)
+    assert again.wait() == 0 and "nothing to resume" in again.output
+
+
+def test_stopped_by_signals_and_killed_at_random(command, recipe, reference, same, tmp_path):
+    run = tmp_path / "tiny"
+    last = run / "checkpoints" / "last.npz"
+    child = command("fit", recipe, "--runs", tmp_path, "--deterministic", "--set", "training.checkpoint_minutes=0")
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+        before = last.stat().st_mtime_ns if last.is_file() else 0
+        while not last.is_file() or last.stat().st_mtime_ns == before:  # until it has trained a batch
+            assert child.process.is_alive(), child.output
+            time.sleep(0.005)
+        time.sleep(random.random() * 0.2)
+        os.kill(child.process.pid, number)
+        code = child.wait()
+        if code == 0:  # it was quicker
+            break
+        if number == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+        else:
+            assert code == 130, child.output
+            assert f"Go on with: kerasortho fit --resume {run}" in child.output
+            assert "Traceback" not in child.output and "Error" not in child.output
+        child = command("fit", "--resume", run)
+    assert child.wait() == 0, child.output
+    same(run, reference)
