@@ -173,5 +173,5 @@ class TestRefused:
         refuse(path, "1 of", "column image", "b.png")
 
     def test_unknown_split(self, manifest):
-        with pytest.raises(KerasOrthoError, match='no split "trian".*Did you mean "train"'):
+        with pytest.raises(KerasOrthoError, match=r'no split "trian".*Did you mean "train"'):
             load(manifest()).split("trian")

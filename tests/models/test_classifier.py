@@ -63,10 +63,13 @@ def fit_batchnorm(base: keras.Model) -> None:
         layer.momentum = 0.0
     base(np.random.default_rng(0).normal(size=(16, 32, 32, 3)).astype(np.float32), training=True)
     for layer in norms:
-        layer.momentum = 0.5
+        layer.momentum = 0.5  # were statistics to move in training, one step would show it
 
 
-def test_training_moves_what_is_free_and_nothing_else(mobilenet: keras.Model, images: np.ndarray) -> None:
+def test_training_moves_what_is_free_and_nothing_else(
+    build_new: Callable[[str], keras.Model], images: np.ndarray
+) -> None:
+    mobilenet = build_new("mobilenetv2")
     fit_batchnorm(get_base(mobilenet))
     unfreeze(mobilenet, "block_13")
     mobilenet.compile(keras.optimizers.SGD(0.01), classification_loss(), run_eagerly=True)

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of training: tiny data and models, and trainings in processes of their own that can be killed."""
+"""Fixtures for the tests of training: tiny data and models, and trainings in processes that can be killed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ TINY = Path(__file__).with_name("tiny.py")
 
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:
-    """The functions of tiny.py, with its models in the registry."""
-    functions = SimpleNamespace(**runpy.run_path(str(TINY)))
-    functions.register()
-    return functions
+    """The functions of tiny.py."""
+    return SimpleNamespace(**runpy.run_path(str(TINY)))
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny: SimpleNamespace) -> None:
+    """The models of tiny.py in the registry of this process."""
+    tiny.register()
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +62,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     """Start the command line in a new process: ``command("fit", file, fault=("last.npz", 3, "after"))``.
 
     The processes are forked from one that has imported TensorFlow but not used it, where that can be done: five seconds
-    less for each. Determinism, which cannot be switched off again, stays out of this process.
+    less for each. Determinism, which cannot be switched off again, stays out of this process. A fault is the moment at
+    which the process kills itself: see ``die_at`` in tiny.py.
     """
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":

@@ -51,7 +51,7 @@ def test_reference_is_worth_comparing_with(reference, arrays):
 
 
 def test_killed_at_every_kind_of_moment(command, recipe, reference, same, tmp_path):
-    assert (reference / "history.csv").read_text().count("\n4.0,1.0,") == 1  # the first phase ends with the fourth epoch
+    assert (reference / "history.csv").read_text().count("\n4.0,1.0,") == 1  # the first phase has four epochs
     assert (reference / "history.csv").read_text().count("\n5.0,2.0,") == 1
     weights = tmp_path / "pretrained.h5"
     weights.touch()

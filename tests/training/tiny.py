@@ -107,7 +107,7 @@ def build_segmenter(*, input_size: tuple[int, int], dropout: float = 0.0, activa
 
 
 def die_at(file: str, number: int, when: str) -> None:
-    """Kill this process ``when`` ("before" or "after") a file of that name is put in its place for the ``number``-th time."""
+    """Kill this process "before" or "after" a file of that name is put in its place for the ``number``-th time."""
     replace, seen = os.replace, [0]
 
     def replace_and_die(source: Any, target: Any) -> None:
@@ -135,4 +135,5 @@ def child(words: list[str], log: str, fault: tuple[str, int, str] | None) -> int
 
 
 if __name__ == "__main__":
-    sys.exit(child(WORDS, LOG, FAULT))  # type: ignore[name-defined]  # noqa: F821: see conftest.py
+    given = globals()  # by conftest.py
+    sys.exit(child(given["WORDS"], given["LOG"], given["FAULT"]))
