@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from kerasortho.data.augmentation_spec import Augmentation
-from kerasortho.errors import KerasOrthoError
+from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.schema import build
 
@@ -167,7 +167,8 @@ def load_config(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> C
         values = yaml.load(file.read_text(encoding="utf-8"), _StrictLoader)
     except FileNotFoundError:
         nearby = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
-        listing = f" In that folder: {', '.join(nearby)}." if nearby else ""
+        hint = did_you_mean(file.name, nearby)
+        listing = f"{hint} In that folder: {', '.join(nearby)}." if nearby else ""
         raise KerasOrthoError(f"There is no configuration file {file}.{listing}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise KerasOrthoError(f"Cannot read the configuration file {file}: {error}.") from None
@@ -215,6 +216,9 @@ def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[s
 def _alias(key: str, values: Mapping[str, Any]) -> str:
     """``training.epochs`` and ``training.learning_rate`` mean the only phase's, where there is one phase."""
     phase_keys = {f"training.{f.name}" for f in dataclasses.fields(Phase)}
+    known = phase_keys | {f"training.{f.name}" for f in dataclasses.fields(TrainingConfig)}
+    if key.startswith("training.") and key.count(".") == 1 and key not in known:
+        raise KerasOrthoError(f'Unknown key "{key}".{did_you_mean(key, known)}')
     training = values.get("training")
     phases = training.get("phases") if isinstance(training, Mapping) else None
     if key not in phase_keys or not isinstance(phases, list):

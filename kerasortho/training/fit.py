@@ -117,8 +117,10 @@ def _build(config: Config, samples: SampleSet, *, pretrained: bool = True) -> ke
             f'"model.name": {config.model.name} is a {entry.task} model, the task is {config.task}. '
             f"Models for it: {', '.join(fitting)}."
         )
-    options = dict(config.model.options)
-    if not pretrained and "weights" in entry.options:
+    options = {**entry.options, **config.model.options}
+    if not pretrained and "weights" in options:
+        if options.get("freeze_batchnorm", True) is None:  # "as fits the weights": those of before, not these
+            options["freeze_batchnorm"] = options["weights"] is not None
         options["weights"] = None
     model = build_model(
         config.model.name, input_size=config.preprocessing.size, classes=len(samples.classes), **options

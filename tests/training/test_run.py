@@ -20,7 +20,8 @@ def run(tiny, dataset, tmp_path):
     """A run directory as it is when training begins."""
     config = config_from_dict(tiny.settings(dataset))
     samples = load_samples(config.data, config.task)
-    return RunDirectory.create(tmp_path / "runs" / "tiny", config, samples, plan={"seconds": 3}, environment={"seed": 0})
+    path = tmp_path / "runs" / "tiny"
+    return RunDirectory.create(path, config, samples, plan={"seconds": 3}, environment={"seed": 0})
 
 
 def test_what_is_written(run, tiny, dataset):
@@ -34,7 +35,8 @@ def test_what_is_written(run, tiny, dataset):
     rows = list(csv.DictReader((run.path / "split.csv").open()))
     assert len(rows) == 30 and rows[0] == {"image": "00.png", "group": "train0", "split": "train", "label": "upright"}
     assert not again.complete and again.history() == [] and again.metrics() == {}
-    assert {p.name for p in run.path.iterdir()} == {"config.yaml", "plan.json", "environment.json", "split.csv", "data.json"}
+    written = {"config.yaml", "plan.json", "environment.json", "split.csv", "data.json"}
+    assert {p.name for p in run.path.iterdir()} == written
 
 
 def test_history_and_metrics(run):
@@ -111,7 +113,7 @@ class TestRefused:
         manifest.write_text("\r\n".join(lines) + "\r\n")  # the same cells
         assert len(RunDirectory(run.path).samples().samples) == 8
         manifest.write_text("\n".join(lines[:1] + lines[2:]))
-        with pytest.raises(KerasOrthoError, match="has changed since .*run was trained"):
+        with pytest.raises(KerasOrthoError, match=r"has changed since .*run was trained"):
             RunDirectory(run.path).samples()
 
     def test_no_model_yet(self, run):

@@ -1,0 +1,332 @@
+"""`kerasortho.fit` from Python: what it leaves behind, and what it does not when it fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kerasortho
+from kerasortho.config import config_from_dict
+from kerasortho.errors import Interrupted, KerasOrthoError
+from kerasortho.files import locked
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+from kerasortho.models import unfreeze  # noqa: E402
+from kerasortho.training import loop  # noqa: E402
+from kerasortho.training.fit import fit, resume  # noqa: E402
+from kerasortho.training.loop import Trainer  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+@pytest.fixture
+def values(tiny, dataset):
+    """A configuration of two epochs of two batches, as plain data."""
+    return tiny.settings(dataset, batch_size=11)
+
+
+@pytest.fixture(autouse=True)
+def precision():
+    """A run sets Keras's precision for the whole process: set it back."""
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def two_phases(tiny, dataset, tmp_path_factory):
+    """A finished run: the head first, then the backbone's last layer, too."""
+    tiny.register()
+    phases = [{"epochs": 1, "learning_rate": 0.01}, {"epochs": 2, "learning_rate": 0.01, "unfreeze_from": "conv2"}]
+    config = config_from_dict(tiny.settings(dataset, batch_size=11, phases=phases, class_weights="auto"))
+    return kerasortho.fit(config, ["augmentation.horizontal_flip=true"], runs=tmp_path_factory.mktemp("runs"), name="two")
+
+
+class TestFinished:
+    """What a finished run directory holds."""
+
+    def test_files(self, two_phases):
+        names = {p.name for p in two_phases.path.iterdir()}
+        assert names >= {"config.yaml", "data.json", "split.csv", "environment.json", "plan.json", "history.csv",
+                         "training.json", "model.keras", "checkpoints", "logs"}  # fmt: skip
+        assert {p.name for p in (two_phases.path / "checkpoints").iterdir()} == {"last.npz", "best.npz"}
+        assert two_phases.complete
+        assert list((two_phases.path / "logs" / "validation").glob("events*"))
+
+    def test_settings_and_name_count(self, two_phases):
+        assert two_phases.path.name == two_phases.config.name == "two"
+        assert two_phases.config.augmentation.horizontal_flip
+
+    def test_history(self, two_phases):
+        rows = two_phases.history()
+        assert [row["epoch"] for row in rows] == [1, 2, 3] and [row["phase"] for row in rows] == [1, 2, 2]
+        assert set(rows[0]) == {
+            "epoch", "phase", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"}  # fmt: skip
+        assert all(np.isfinite(list(row.values())).all() for row in rows)
+        assert rows[-1]["learning_rate"] == pytest.approx(0.01 * 0.01, rel=1e-4)  # the cosine's end
+
+    def test_training_json_names_the_best_epoch(self, two_phases):
+        told = json.loads((two_phases.path / "training.json").read_text())
+        losses = [row["val_loss"] for row in two_phases.history()]
+        assert told["best"] == {"val_loss": min(losses)} and told["best_epoch"] == 1 + int(np.argmin(losses))
+        assert told["epochs"] == 3 and told["peak_memory_bytes"] > 1e8
+
+    def test_model_is_the_best_one(self, two_phases, arrays):
+        model = keras.saving.load_model(two_phases.path / "model.keras", compile=False)
+        best = arrays(two_phases.path / "checkpoints" / "best.npz")
+        assert len(model.weights) == len(best)
+        assert all(np.array_equal(w, best[f"{i:05d}"]) for i, w in enumerate(model.weights))
+
+    def test_environment(self, two_phases):
+        told = json.loads((two_phases.path / "environment.json").read_text())
+        assert told["packages"]["tensorflow"] == tf.__version__ and told["seed"] == 0 and told["processors"] >= 1
+
+    def test_only_what_should_has_changed(self, two_phases, tiny):
+        """The first layer and BatchNorm are as they were; the unfrozen layer and the head are not."""
+        keras.utils.set_random_seed(0)
+        before = {w.path: w.numpy() for w in tiny.build_classifier(input_size=(16, 16), classes=2).weights}
+        after = {w.path: w.numpy() for w in two_phases.load_model().weights}
+        assert before.keys() == after.keys()
+        changed = {path for path in before if not np.array_equal(before[path], after[path])}
+        assert changed == {"conv2/kernel", "conv2/bias", "probabilities/kernel", "probabilities/bias"}
+
+
+class TestRefused:
+    """Nothing is written, and nothing that is there is touched."""
+
+    def test_run_that_exists(self, two_phases, values):
+        before = sorted((p, p.stat().st_mtime_ns) for p in two_phases.path.rglob("*") if p.is_file() and p.name != ".lock")
+        with pytest.raises(KerasOrthoError, match="exists already"):
+            fit(config_from_dict(values), runs=two_phases.path.parent, name="two")
+        after = sorted((p, p.stat().st_mtime_ns) for p in two_phases.path.rglob("*") if p.is_file() and p.name != ".lock")
+        assert after == before
+
+    def test_folder_that_somebody_else_uses(self, values, tmp_path):
+        (tmp_path / "tiny").mkdir()
+        (tmp_path / "tiny" / "thesis.docx").write_text("years of work")
+        with pytest.raises(KerasOrthoError, match="exists already. Remove it, or choose another --name"):
+            fit(config_from_dict(values), runs=tmp_path)
+        assert (tmp_path / "tiny" / "thesis.docx").read_text() == "years of work"
+
+    @pytest.mark.skipif(os.name == "nt", reason="no locks there")
+    def test_run_that_another_process_trains(self, values, tmp_path):
+        with locked(tmp_path / "tiny" / ".lock"), pytest.raises(KerasOrthoError) as caught:
+            fit(config_from_dict(values), runs=tmp_path)
+        assert f"Another process is training in {tmp_path / 'tiny'}" in str(caught.value)
+        assert os.listdir(tmp_path / "tiny") == [".lock"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="no locks there")
+    def test_resuming_a_run_that_another_process_trains(self, two_phases):
+        with locked(two_phases.path / ".lock"), pytest.raises(KerasOrthoError, match="Another process is training"):
+            resume(two_phases.path)
+
+    @pytest.mark.parametrize("name", ["../x", "a/b", "..", "con:1"])
+    def test_name(self, values, tmp_path, name):
+        with pytest.raises(KerasOrthoError, match='"name" must be'):
+            fit(config_from_dict(values), runs=tmp_path / "runs", name=name)
+        assert os.listdir(tmp_path) == []
+
+
+def out_of_memory(*args):
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[11,16]\nand so on")
+
+
+def fail_at(monkeypatch, epoch, error):
+    """Let the step after ``epoch`` ended epochs raise ``error``."""
+    batches = Trainer._batches
+
+    def failing(self, start):
+        if self.progression.epoch == epoch:
+            self.step = error
+        return batches(self, start)
+
+    monkeypatch.setattr(Trainer, "_batches", failing)
+
+
+class TestFailedStart:
+    """A training that fails before its first checkpoint leaves nothing behind, so that it can be started again."""
+
+    @pytest.mark.parametrize(
+        ("setting", "words"),
+        [
+            ("training.monitor=val_los", ['no "val_los"', 'Did you mean "val_loss"?']),
+            ("training.monitor=val_dice_loss", ["There are: val_loss, val_accuracy, loss, accuracy"]),
+            ("training.unfreeze_from=conv9", ['"conv9"', "conv2"]),
+            ("model.name=tiny_clasifier", ['Did you mean "tiny_classifier"?']),
+            ("model.name=unet", ["unet is a segmentation model, the task is classification"]),
+            ("model.options.droput=0.5", ['no option "droput"', 'Did you mean "dropout"?']),
+            ("model.options.weights=nowhere.h5", ["no weights file nowhere.h5"]),
+            ("data.manifest=nowhere.csv", ["nowhere.csv", "no such file"]),
+            ("data.label=limb", ['no column "limb"']),
+        ],
+    )
+    def test_wrong_configuration(self, values, tmp_path, setting, words):
+        with pytest.raises(KerasOrthoError) as caught:
+            fit(config_from_dict(values), [setting], runs=tmp_path)
+        assert all(word in str(caught.value) for word in words), str(caught.value)
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        ("setting", "words"),
+        [
+            ("training.loss=dise", ['no segmentation loss "dise"', 'Did you mean "dice"?']),
+            ("training.loss_options={gama: 2}", ['has no option "gama"']),
+            ("training.loss_options={pos_weight: lots}", ["pos_weight", "'lots'"]),
+            ("training.unfreeze_from=all", ["no pretrained backbone"]),
+        ],
+    )
+    def test_wrong_configuration_of_segmentation(self, tiny, dataset, tmp_path, setting, words):
+        with pytest.raises(KerasOrthoError) as caught:
+            fit(config_from_dict(tiny.settings(dataset, "segmentation")), [setting], runs=tmp_path)
+        assert all(word in str(caught.value) for word in words), str(caught.value)
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("cache", ["memory", "disk"])
+    def test_unreadable_image(self, tiny, tmp_path, cache):
+        manifest = tiny.make_dataset(tmp_path / "data", train=6, val=4)
+        (tmp_path / "data" / "03.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+        config = config_from_dict(tiny.settings(manifest))
+        with pytest.raises(KerasOrthoError, match=r"03\.png"):
+            fit(config, [f"data.cache={cache}", f"data.cache_dir={tmp_path / 'cache'}"], runs=tmp_path / "runs")
+        assert os.listdir(tmp_path / "runs") == []
+
+    def test_no_room_for_the_checkpoints(self, values, tmp_path, monkeypatch):
+        monkeypatch.setattr("kerasortho.training.plan._disk", lambda model: 10**18)
+        with pytest.raises(KerasOrthoError, match="checkpoints of this run need 1,000,000,000,000 MB"):
+            fit(config_from_dict(values), runs=tmp_path)
+        assert os.listdir(tmp_path) == []
+
+    def test_out_of_memory_in_the_first_batch(self, values, tmp_path, monkeypatch):
+        fail_at(monkeypatch, 0, out_of_memory)
+        with pytest.raises(KerasOrthoError) as caught:
+            fit(config_from_dict(values), runs=tmp_path)
+        assert "OOM when allocating" in str(caught.value) and "\n" not in str(caught.value)
+        assert "training.batch_size (now 11)" in str(caught.value)
+        assert os.listdir(tmp_path) == []
+
+    def test_no_number_in_the_first_epoch(self, values, tmp_path):
+        values["training"] |= {"phases": [{"epochs": 1, "learning_rate": 1e38, "warmup_epochs": 0}], "clip_norm": None}
+        values["training"]["label_smoothing"] = 0.1
+        with pytest.raises(KerasOrthoError) as caught:
+            fit(config_from_dict(values), runs=tmp_path)
+        told = str(caught.value)
+        assert "no longer a finite number (epoch 1, batch" in told
+        assert "Lower the learning rate (now 1e+38), set training.clip_norm (now None)" in told
+        assert "best weights" not in told  # there are none
+        assert os.listdir(tmp_path) == []
+
+
+class TestFailedLater:
+    """A training that fails after its first checkpoint keeps what it has, and can be resumed."""
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (out_of_memory, ["The memory of the device is too small"]),
+            (lambda *batch: {"loss": float("nan")}, ["no longer a finite number (epoch 2, batch 1)", "best.npz"]),
+        ],
+        ids=["memory", "nan"],
+    )
+    def test_and_goes_on(self, values, tmp_path, monkeypatch, error, words):
+        fail_at(monkeypatch, 1, error)
+        with pytest.raises(KerasOrthoError) as caught:
+            fit(config_from_dict(values), runs=tmp_path)
+        assert all(word in str(caught.value) for word in words), str(caught.value)
+        monkeypatch.undo()
+        run = resume(tmp_path / "tiny")
+        assert run.complete and len(run.history()) == 2
+
+    def test_image_that_vanishes_meanwhile(self, tiny, tmp_path, monkeypatch):
+        manifest = tiny.make_dataset(tmp_path / "data", train=6, val=4)
+        image = tmp_path / "data" / "03.png"
+        content = image.read_bytes()
+        batches = Trainer._batches
+
+        def vanish(self, start):
+            if self.progression.epoch == 1:
+                image.write_bytes(content[:100])
+            return batches(self, start)
+
+        monkeypatch.setattr(Trainer, "_batches", vanish)
+        with pytest.raises(KerasOrthoError, match=r"03\.png") as caught:
+            fit(config_from_dict(tiny.settings(manifest)), ["data.cache=none"], runs=tmp_path)
+        assert "\n" not in str(caught.value)
+        monkeypatch.undo()
+        image.write_bytes(content)
+        assert resume(tmp_path / "tiny").complete
+
+    def test_validation_without_a_number(self, values, tmp_path, monkeypatch):
+        evaluate = keras.Model.evaluate
+        monkeypatch.setattr(keras.Model, "evaluate", lambda *a, **k: {**evaluate(*a, **k), "loss": float("nan")})
+        with pytest.raises(KerasOrthoError, match=r"The val_loss is no longer a finite number \(epoch 1, batch 2\)"):
+            fit(config_from_dict(values), runs=tmp_path)
+
+    def test_missing_best_weights(self, values, tmp_path):
+        run = fit(config_from_dict(values), runs=tmp_path)
+        (run.path / "model.keras").unlink()
+        (run.path / "checkpoints" / "best.npz").unlink()
+        with pytest.raises(KerasOrthoError, match=r"best\.npz is missing"):
+            resume(run.path)
+
+    def test_damaged_checkpoint(self, values, tmp_path):
+        run = fit(config_from_dict(values), runs=tmp_path)
+        (run.path / "model.keras").unlink()
+        last = run.path / "checkpoints" / "last.npz"
+        last.write_bytes(last.read_bytes()[:-500])
+        with pytest.raises(KerasOrthoError, match=r"last\.npz is damaged"):
+            resume(run.path)
+
+
+def test_in_a_thread(values, tmp_path):
+    """Signals are the main thread's business, as in a notebook server."""
+    runs = []
+    thread = threading.Thread(target=lambda: runs.append(fit(config_from_dict(values), runs=tmp_path)))
+    thread.start()
+    thread.join()
+    assert runs[0].complete
+
+
+def test_stopped_from_python(values, tmp_path, monkeypatch):
+    batches = Trainer._batches
+
+    def stop(self, start):
+        self.stop_asked = self.progression.epoch == 1
+        return batches(self, start)
+
+    monkeypatch.setattr(Trainer, "_batches", stop)
+    with pytest.raises(Interrupted, match=r"Stopped in epoch 2 of 2, after batch 1 of 2; everything is saved"):
+        fit(config_from_dict(values), runs=tmp_path)
+    monkeypatch.undo()
+    assert resume(tmp_path / "tiny").complete
+
+
+def test_the_lock_is_free_afterwards(two_phases):
+    assert resume(two_phases.path).complete  # nothing to do, and no complaint
+
+
+def test_tiny_files_are_read_once(values, tmp_path, monkeypatch):
+    """Metrics of an epoch are of all of its batches, not of the last one."""
+    seen = []
+    step = loop.Trainer._make_step
+
+    def recorded(self):
+        run_step = step(self)
+
+        def one(image, target):
+            logs = run_step(image, target)
+            seen.append(float(logs["loss"]))
+            return logs
+
+        return one
+
+    monkeypatch.setattr(Trainer, "_make_step", recorded)
+    run = fit(config_from_dict(values), ["training.learning_rate=1e-9"], runs=tmp_path)
+    assert len(seen) == 4
+    assert run.history()[0]["loss"] == pytest.approx(seen[1])
+    assert seen[1] != seen[0]
