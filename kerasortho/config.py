@@ -20,6 +20,7 @@ from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.schema import build
 
 Task = Literal["classification", "segmentation"]
+_BETTER = {"loss": "min", "accuracy": "max", "dice": "max", "global_dice": "max"}  # of two values of a metric
 _TASK_KEYS = {  # keys of `training` that one task alone understands
     "classification": ("label_smoothing", "class_weights"),
     "segmentation": ("loss", "loss_options", "border_weight", "border_sigma", "foreground_fraction"),
@@ -110,6 +111,7 @@ class Config:
     def __post_init__(self) -> None:
         training, phases = self.training, self.training.phases
         fraction = training.foreground_fraction
+        better = _BETTER.get(training.monitor.removeprefix("val_"), training.mode)
         checks = [
             (self.name.strip(". ") == self.name != "" and not set(self.name) & set('/\\:*?"<>|'),
              "name", "a name that a folder can have"),
@@ -127,8 +129,7 @@ class Config:
             (fraction is None or 0 < fraction <= 1, "training.foreground_fraction", "above 0 and at most 1"),
             (training.weight_decay >= 0, "training.weight_decay", "0 (off) or more"),
             (training.clip_norm is None or training.clip_norm > 0, "training.clip_norm", "above 0, or null for none"),
-            ((training.mode == "min") == ("loss" in training.monitor), "training.mode",
-             f"{'min' if 'loss' in training.monitor else 'max'} where training.monitor is {training.monitor}"),
+            (training.mode == better, "training.mode", f"{better} where training.monitor is {training.monitor}"),
             (training.patience is None or training.patience >= 1, "training.patience", "at least 1, or null for never"),
             (0 <= training.seed < 2**31, "training.seed", "from 0 to 2147483647"),
             (training.checkpoint_minutes >= 0, "training.checkpoint_minutes", "at least 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from kerasortho.data.pipeline import batches_an_epoch
 from kerasortho.data.samples import SampleSet, load_samples
 from kerasortho.data.store import SampleStore, cache_folder, choose_place
 from kerasortho.errors import KerasOrthoError
-from kerasortho.files import locked, remove_leftovers, write_json
+from kerasortho.files import explain_os_error, locked, remove_leftovers, write_json
 from kerasortho.models import MODELS, build_model, get_model_entry, save_model, unfreeze
 from kerasortho.training.loop import Trainer
 from kerasortho.training.objective import check_objective
@@ -62,7 +63,7 @@ def fit(
         config = config_from_dict(apply_settings(config.to_dict(), settings))
     config = replace(config, name=name or config.name)
     folder = Path(runs) / config.name
-    with _locked(folder), _explained(config):
+    with _locked(folder), _explained(config, folder):
         require_new(folder)
         try:
             return _start(folder, config)
@@ -75,7 +76,7 @@ def fit(
 def resume(path: str | os.PathLike[str]) -> RunDirectory:
     """Continue a training that was stopped or killed, exactly from its last checkpoint; return its run directory."""
     run = RunDirectory(path)
-    with _locked(run.path), _explained(run.config):
+    with _locked(run.path), _explained(run.config, run.path):
         if run.complete:
             print(f"{run.path} has ended already; there is nothing to resume.", file=sys.stderr)
             return run
@@ -175,14 +176,16 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(config: Config) -> Iterator[None]:
-    """Put into words what TensorFlow raises when memory runs out, or when an image cannot be read in the pipeline."""
+def _explained(config: Config, folder: Path) -> Iterator[None]:
+    """Put into words what TensorFlow raises when memory or disk run out, or when the pipeline cannot read an image."""
     try:
         yield
     except tf.errors.OpError as error:
         if inner := re.search(r"KerasOrthoError: (.+)", str(error)):
             raise KerasOrthoError(inner[1]) from error
-        if not isinstance(error, tf.errors.ResourceExhaustedError) or "No space left" in str(error):
+        if "No space left" in str(error):  # for the logs
+            raise explain_os_error(OSError(errno.ENOSPC, "No space left on device"), folder) from error
+        if not isinstance(error, tf.errors.ResourceExhaustedError):
             raise
         raise KerasOrthoError(
             f"The memory of the device is too small for this batch: {str(error).splitlines()[0][:200]}. Lower "

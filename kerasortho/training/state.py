@@ -55,12 +55,12 @@ class Progression:
 
 def save_state(path: Path, model: keras.Model, progression: Progression) -> None:
     """Write ``progression`` and all variables of ``model``: weights, optimizer, dropout generators, running metrics."""
-    arrays = {f"{i:05d}": np.asarray(v) for i, v in enumerate(_variables(model))}
+    arrays = {f"{i:05d}": v.numpy() for i, v in enumerate(_variables(model))}
     shapes = [list(a.shape) for a in arrays.values()]
     text = json.dumps({"format": FORMAT, "shapes": shapes, **dataclasses.asdict(progression)})
     arrays["progression"] = np.frombuffer(text.encode(), np.uint8)
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        np.savez(temporary, **arrays)
 
 
 def load_progression(path: Path) -> Progression:
@@ -87,7 +87,7 @@ def load_state(path: Path, model: keras.Model) -> None:
 def save_weights(path: Path, model: keras.Model) -> None:
     """Write the weights of ``model`` alone."""
     with atomic_path(path) as temporary:
-        np.savez(temporary, **{f"{i:05d}": np.asarray(w) for i, w in enumerate(model.weights)})  # type: ignore[arg-type]
+        np.savez(temporary, **{f"{i:05d}": w.numpy() for i, w in enumerate(model.weights)})
 
 
 def load_weights(path: Path, model: keras.Model) -> None:

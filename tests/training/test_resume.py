@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows kills in other ways")
 BATCHES = 6  # an epoch of the recipe; the last of them is smaller
 
 
@@ -88,6 +89,10 @@ def test_stopped_by_signals_and_killed_at_random(command, recipe, reference, sam
         while not last.is_file() or last.stat().st_mtime_ns == before:  # until it has trained a batch
             assert child.process.is_alive(), child.output
             time.sleep(0.005)
+        if number == signal.SIGKILL and before == 0:
+            second = command("fit", recipe, "--runs", tmp_path)
+            assert second.wait() == 2
+            assert f"Another process is training in {run}" in second.output or not child.process.is_alive()
         time.sleep(random.random() * 0.2)
         os.kill(child.process.pid, number)
         code = child.wait()

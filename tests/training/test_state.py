@@ -58,7 +58,7 @@ PROGRESS = Progression(
 
 def values(model: keras.Model) -> list[np.ndarray]:
     everything = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
-    return [np.asarray(v) for v in everything]
+    return [v.numpy() for v in everything]
 
 
 def test_everything_comes_back(trained, tmp_path):
@@ -79,7 +79,8 @@ def test_weights_alone(trained, tmp_path):
     save_weights(tmp_path / "best.npz", trained)
     other = make_model()
     load_weights(tmp_path / "best.npz", other)
-    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), trained.get_weights(), strict=True))
+    pairs = zip(other.weights, trained.weights, strict=True)
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs)
 
 
 def test_another_model_is_refused(trained, tmp_path):
