@@ -14,7 +14,7 @@ from kerasortho.data.augmentation import augment
 from kerasortho.data.augmentation_spec import Augmentation
 from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
 from kerasortho.errors import KerasOrthoError
-from kerasortho.training.border_weights import border_weight_map
+from kerasortho.data.border_weights import border_weight_map
 
 
 def epoch_order(store: SampleStore, config: Config, epoch: int) -> np.ndarray:

@@ -9,6 +9,7 @@
       environment.json   versions, machine, seed, command
       plan.json          what the plan printed
       history.csv        one row an epoch
+      training.json      best epoch, time and memory that the training took
       checkpoints/       last.npz (complete state), best.npz (weights)
       model.keras        the best model
       metrics.json       results of `kerasortho evaluate`, by split

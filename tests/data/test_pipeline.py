@@ -25,7 +25,7 @@ from kerasortho.data.pipeline import (  # noqa: E402
     evaluation_batches,
     training_batches,
 )
-from kerasortho.training.border_weights import border_weight_map  # noqa: E402
+from kerasortho.data.border_weights import border_weight_map  # noqa: E402
 
 SIZE = (12, 10)
 

@@ -312,8 +312,11 @@ def test_stopped_from_python(values, tmp_path, monkeypatch):
     assert resume(tmp_path / "tiny").complete
 
 
-def test_the_lock_is_free_afterwards(two_phases):
-    assert resume(two_phases.path).complete  # nothing to do, and no complaint
+def test_resuming_what_has_ended_does_nothing(two_phases, capsys):
+    before = (two_phases.path / "model.keras").stat().st_mtime_ns
+    assert resume(two_phases.path).complete
+    assert "has ended already; there is nothing to resume" in capsys.readouterr().err
+    assert (two_phases.path / "model.keras").stat().st_mtime_ns == before
 
 
 def test_metrics_of_an_epoch_are_of_all_its_batches(values, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.training.border_weights import border_weight_map
+from kerasortho.data.border_weights import border_weight_map
 
 
 def brute_force(mask: np.ndarray, w0: float, sigma: float) -> np.ndarray:
