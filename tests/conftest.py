@@ -15,5 +15,5 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("KERASORTHO_REAL_DATA is not set: it must name the folder that holds data/FracAtlas and weights/")
     path = Path(folder)
-    assert (path / "data" / "FracAtlas" / "dataset.csv").is_file(), f"KERASORTHO_REAL_DATA={folder} lacks data/FracAtlas"
+    assert (path / "data" / "FracAtlas" / "dataset.csv").is_file(), f"{folder} (KERASORTHO_REAL_DATA) lacks FracAtlas"
     return path

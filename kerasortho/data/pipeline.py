@@ -12,9 +12,9 @@ import tensorflow as tf
 from kerasortho.config import Config
 from kerasortho.data.augmentation import augment
 from kerasortho.data.augmentation_spec import Augmentation
+from kerasortho.data.border_weights import border_weight_map
 from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
 from kerasortho.errors import KerasOrthoError
-from kerasortho.data.border_weights import border_weight_map
 
 
 def epoch_order(store: SampleStore, config: Config, epoch: int) -> np.ndarray:

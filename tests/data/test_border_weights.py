@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from kerasortho.errors import KerasOrthoError
 from kerasortho.data.border_weights import border_weight_map
+from kerasortho.errors import KerasOrthoError
 
 
 def brute_force(mask: np.ndarray, w0: float, sigma: float) -> np.ndarray:

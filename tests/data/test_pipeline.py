@@ -19,13 +19,13 @@ from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.preprocessing import Preprocessing
 
 tf = pytest.importorskip("tensorflow")
+from kerasortho.data.border_weights import border_weight_map  # noqa: E402
 from kerasortho.data.pipeline import (  # noqa: E402
     batches_an_epoch,
     epoch_order,
     evaluation_batches,
     training_batches,
 )
-from kerasortho.data.border_weights import border_weight_map  # noqa: E402
 
 SIZE = (12, 10)
 
