@@ -25,3 +25,8 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the entry points as well, for ``dir`` and completion."""
+    return sorted({*globals(), *__all__} - {"Any", "annotations"})

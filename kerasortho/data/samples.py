@@ -65,13 +65,16 @@ def load_samples(data: DataConfig, task: Task, classes: Sequence[str] | None = N
             left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
             continue
         samples.append(make_sample(manifest, row, split, data, task, chosen))
-    _check(samples, chosen, task, manifest)
+    labels = sorted({row[data.label] for row, _ in kept}) if task == "classification" else []
+    _check(samples, chosen, task, manifest, labels)
     return SampleSet(manifest, chosen, tuple(samples), dict(left_out))
 
 
 def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
     truth = ("data.label", data.label) if task == "classification" else ("data.mask", data.mask)
     wanted = [truth, *(("data.where", column) for column in data.where)]
+    if task == "segmentation" and data.ignore != DataConfig.ignore:  # the usual name may be absent: nothing is doubtful
+        wanted.append(("data.ignore", data.ignore))
     wanted.append(("data.fold", "fold") if data.fold is not None else ("the split", "split"))
     for key, column in wanted:
         if column not in manifest.columns:
@@ -133,7 +136,9 @@ def make_sample(
     )
 
 
-def _check(samples: Sequence[Sample], classes: Sequence[str], task: Task, manifest: Manifest) -> None:
+def _check(
+    samples: Sequence[Sample], classes: Sequence[str], task: Task, manifest: Manifest, labels: Sequence[str]
+) -> None:
     training = [s for s in samples if s.split == "train"]
     if not training:
         raise KerasOrthoError(
@@ -146,7 +151,8 @@ def _check(samples: Sequence[Sample], classes: Sequence[str], task: Task, manife
             found = ", ".join(classes[i] for i in sorted(present))
             raise KerasOrthoError(
                 f"{manifest.path}: the training images hold {len(present)} class ({found}); at least two are needed, "
-                f"and every class needs images.{' Without any: ' + ', '.join(absent) + '.' if absent else ''}"
+                f"and every class needs images.{' Without any: ' + ', '.join(absent) + '.' if absent else ''} "
+                f"Labels in the manifest: {', '.join(labels)}."
             )
     if not any(s.split == "val" for s in samples):
         raise KerasOrthoError(

@@ -150,9 +150,8 @@ def _warnings(header: RasterHeader, values: np.ndarray, coloured: bool, problem:
 
 
 def _truncated(header: RasterHeader, problem: str) -> TruncatedImageError:
-    rest = " (allow_truncated=True reads what is there)" if header.format == "JPEG" else ""
     return TruncatedImageError(
-        f"The {header.format} file is truncated: {problem}. Get the file again, or leave it out{rest}."
+        f"The {header.format} file is truncated: {problem}. Get the file again, or leave it out."
     )
 
 
