@@ -57,6 +57,8 @@ def report(results: Results, run: Path) -> Iterator[str]:
         yield f"  left out: {number}, {reason}"
     for image, reason in results["unusable"].items():
         yield f"  not judged: {image}: {reason}"
+    if seen := results.get("seen_in_training"):
+        yield f"  WARNING, scores too good: the model was trained or selected on {len(seen)} of these images: {seen[0]}"
     yield ""
     scores = [_line(NAMES.get(name, name.replace("_", " ")), score) for name, score in results["metrics"].items()]
     if results["task"] == "classification":

@@ -15,7 +15,7 @@ from kerasortho import __version__
 from kerasortho.data.manifest import SPLITS, manifest_hash
 from kerasortho.data.samples import Sample, SampleSet
 from kerasortho.errors import KerasOrthoError
-from kerasortho.evaluation.external import external_samples
+from kerasortho.evaluation.external import external_samples, seen_in_training
 from kerasortho.evaluation.inference import Predictor
 from kerasortho.evaluation.intervals import CONFIDENCE, ClusterBootstrap
 from kerasortho.evaluation.judging import Judged, judge
@@ -65,6 +65,7 @@ def evaluate(
     results = {
         **_facts(run, samples, split),
         "unusable": unusable,
+        **({} if manifest is None else {"seen_in_training": seen_in_training(run, chosen)}),
         **_summary(run, judged, np.arange(len(judged.samples))),
         "subgroups": {column: _subgroups(run, judged, column) for column in by},
         "table": f"predictions/{title}.csv",

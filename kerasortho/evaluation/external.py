@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from kerasortho.data.manifest import read_manifest
 from kerasortho.data.samples import Sample, SampleSet, make_sample, usable_split
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.files import sha256_file
 from kerasortho.training.run import RunDirectory
 
 
@@ -39,3 +42,26 @@ def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -
         elif split:
             samples.append(make_sample(manifest, row, split, data, config.task, run.classes))
     return SampleSet(manifest, run.classes, tuple(samples), dict(left_out))
+
+
+def seen_in_training(run: RunDirectory, samples: Sequence[Sample]) -> list[str] | None:
+    """Return the names of ``samples`` whose file is, byte for byte, an image that ``run`` was trained or selected on.
+
+    None where the run's own images are no longer at hand to compare with.
+    """
+    try:
+        own = [sample.image for sample in run.samples().samples if sample.split != "test"]
+    except KerasOrthoError:
+        return None
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in own:
+        by_size[path.stat().st_size].append(path)
+    digests: dict[int, set[str]] = {}
+    seen = []
+    for sample in samples:
+        size = sample.image.stat().st_size
+        if size in by_size:
+            digests.setdefault(size, {sha256_file(path) for path in by_size[size]})
+            if sha256_file(sample.image) in digests[size]:
+                seen.append(sample.name)
+    return seen

@@ -175,3 +175,14 @@ class TestRefused:
     def test_unknown_split(self, manifest):
         with pytest.raises(KerasOrthoError, match=r'no split "trian".*Did you mean "train"'):
             load(manifest()).split("trian")
+
+
+def test_a_column_of_doubtful_pixels_that_is_named_must_be_there(manifest):
+    assert load(manifest(), "segmentation", ignore="ignore").samples
+    with pytest.raises(KerasOrthoError, match=r'no column "ignroe", which data.ignore names. Did you mean "ignore"'):
+        load(manifest(), "segmentation", ignore="ignroe")
+
+
+def test_the_labels_that_are_there_are_named_where_the_classes_do_not_fit(manifest):
+    with pytest.raises(KerasOrthoError, match="Labels in the manifest: lower, upper"):
+        load(manifest(), classes=("lower", "ankle"))

@@ -118,6 +118,24 @@ def test_another_hospitals_manifest_needs_no_split_and_may_hold_one_class(
         evaluate(run, manifest=manifest, split="all", name="test")
 
 
+def test_images_of_another_manifest_that_the_model_was_trained_on_are_named(
+    tiny: SimpleNamespace, tmp_path: Path
+) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    training = run.samples().split("train")[0]
+    tested = run.samples().split("test")[0]
+    other = tmp_path / "other"
+    other.mkdir()
+    rows = []
+    for name, sample in (("copy.png", training), ("unseen.png", tested)):
+        (other / name).write_bytes(sample.image.read_bytes())
+        rows.append({"image": name, "label": run.classes[sample.label]})
+    manifest = tiny.write_rows(other / "manifest.csv", rows)
+    results = evaluate(run, manifest=manifest, split="all", figures=False)
+    assert results["seen_in_training"] == ["copy.png"]
+    assert "seen_in_training" not in evaluate(run, figures=False)
+
+
 def test_unusable_images_are_named_and_the_rest_judged(tiny: SimpleNamespace, tmp_path: Path) -> None:
     manifest = tiny.make_dataset(tmp_path / "data")
     run = tiny.make_run(manifest, tiny.segmenter(), "segmentation")
