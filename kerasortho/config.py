@@ -68,7 +68,7 @@ class TrainingConfig:
 
     phases: tuple[Phase, ...]  # one after the other, each from the best weights so far
     batch_size: int = 16  # images a step
-    loss: str = "bce"  # segmentation: see `kerasortho models --losses`; classification always has cross-entropy
+    loss: str = "bce"  # segmentation: bce, bce_dice, dice, focal, tversky, softmax_ce
     loss_options: Mapping[str, Any] = field(default_factory=dict)  # segmentation: such as pos_weight: auto
     border_weight: float = 0.0  # segmentation: w0 of the U-Net paper's border weight map; 0: off
     border_sigma: float = 5.0  # segmentation: its sigma, in pixels of the model's input

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from kerasortho.cli.options import processes_option
 from kerasortho.data.checks import check_manifest, exclude_broken
 from kerasortho.data.findings import has_errors, report_table, report_values
 from kerasortho.data.manifest import read_manifest, write_manifest
-from kerasortho.data.parallel import processor_count
 from kerasortho.files import write_json
 
 
@@ -21,13 +21,7 @@ from kerasortho.files import write_json
 @click.option(
     "--exclude-broken", "exclude", is_flag=True, help="Give unreadable images a reason in column exclude of MANIFEST."
 )
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=processor_count,
-    show_default="all processors",
-    help="Processes that read files.",
-)
+@processes_option
 @click.pass_context
 def check_command(
     context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, processes: int

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from kerasortho.cli.options import processes_option
 from kerasortho.data.fracatlas import import_fracatlas
 from kerasortho.data.importers import Imported, import_classes, import_pairs
-from kerasortho.data.parallel import processor_count
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -70,13 +70,7 @@ def pairs_command(
 @click.argument("folder", type=_FOLDER)
 @click.argument("output", metavar="OUT.csv", type=_FILE)
 @click.option("--published-split", is_flag=True, help="Take over the archive's own split (it leaks).")
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=processor_count,
-    show_default="all processors",
-    help="Processes that read images.",
-)
+@processes_option
 @_OVERWRITE
 def fracatlas_command(folder: Path, output: Path, published_split: bool, processes: int, overwrite: bool) -> None:
     """The FracAtlas archive (doi:10.6084/m9.figshare.22363012).

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kerasortho.machine import processor_count
+from kerasortho.cli.options import processes_option
 
 
 @click.command("phantom")
@@ -18,11 +18,9 @@ from kerasortho.machine import processor_count
     "--format", "file_format", default="png", show_default=True, help="png (8 and 16 bit) or dicom (DX, 12 bit)."
 )
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
-@click.option(
-    "--processes", type=click.IntRange(min=1), default=None, help="How many at once; default: all processors."
-)
+@processes_option
 def phantom_command(
-    out: Path, patients: int, views: int, size: int, file_format: str, seed: int, processes: int | None
+    out: Path, patients: int, views: int, size: int, file_format: str, seed: int, processes: int
 ) -> None:
     """Draw synthetic limb radiographs with exact bone masks into the new or empty folder OUT.
 
@@ -31,5 +29,5 @@ def phantom_command(
     from kerasortho.data.phantom import PhantomSettings, generate_phantoms
 
     settings = PhantomSettings(patients=patients, views=views, size=size, format=file_format, seed=seed)
-    manifest = generate_phantoms(out, settings, processes=processes or processor_count())
+    manifest = generate_phantoms(out, settings, processes=processes)
     click.echo(f"{len(manifest.rows)} radiographs of {patients} patients with bone masks. Manifest: {manifest.path}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from kerasortho.cli.options import processes_option
 from kerasortho.data.manifest import read_manifest, write_manifest
-from kerasortho.data.parallel import processor_count
 from kerasortho.data.splitting import GroupChoice, describe_parts, split_manifest
 from kerasortho.errors import KerasOrthoError
 
@@ -29,13 +29,7 @@ from kerasortho.errors import KerasOrthoError
 @click.option("--ungrouped", is_flag=True, help="Every image is its own group: only if no patient has two images.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Write here, and leave MANIFEST as it is.")
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=processor_count,
-    show_default="all processors",
-    help="Processes that read images.",
-)
+@processes_option
 def split_command(
     manifest: Path,
     fractions: str | None,

@@ -59,12 +59,7 @@ def load_samples(data: DataConfig, task: Task, classes: Sequence[str] | None = N
         raise KerasOrthoError(f"data.fold is {data.fold}, but {manifest.path} has {folds} folds, counted from 0.")
     kept = [(row, split) for row in manifest.rows if (split := usable_split(row, data, folds, task, left_out))]
     chosen = tuple(classes or data.classes or _classes_of(kept, data, task))
-    samples = []
-    for row, split in kept:
-        if task == "classification" and row[data.label] not in chosen:
-            left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
-            continue
-        samples.append(make_sample(manifest, row, split, data, task, chosen))
+    samples = make_samples(manifest, kept, data, task, chosen, left_out)
     labels = sorted({row[data.label] for row, _ in kept}) if task == "classification" else []
     _check(samples, chosen, task, manifest, labels)
     return SampleSet(manifest, chosen, tuple(samples), dict(left_out))
@@ -117,10 +112,27 @@ def _classes_of(kept: Sequence[tuple[Mapping[str, str], str]], data: DataConfig,
     return sorted({row[data.label] for row, split in kept if split == "train"})
 
 
-def make_sample(
+def make_samples(
+    manifest: Manifest,
+    kept: Sequence[tuple[Mapping[str, str], str]],
+    data: DataConfig,
+    task: Task,
+    classes: Sequence[str],
+    left_out: Counter[str],
+) -> list[Sample]:
+    """Return the samples of the rows that `usable_split` has ``kept``, with their splits; other classes are counted."""
+    samples = []
+    for row, split in kept:
+        if task == "classification" and row[data.label] not in classes:
+            left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
+        else:
+            samples.append(_sample(manifest, row, split, data, task, classes))
+    return samples
+
+
+def _sample(
     manifest: Manifest, row: Mapping[str, str], split: str, data: DataConfig, task: Task, classes: Sequence[str]
 ) -> Sample:
-    """Return the sample of a row that `usable_split` puts into ``split``."""
     segmentation = task == "segmentation"
     image = manifest.resolve(row, "image")
     assert image is not None  # read_manifest refuses rows without an image

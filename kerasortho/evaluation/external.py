@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kerasortho.data.manifest import read_manifest
-from kerasortho.data.samples import Sample, SampleSet, make_sample, usable_split
+from kerasortho.data.samples import Sample, SampleSet, make_samples, usable_split
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import sha256_file
 from kerasortho.training.run import RunDirectory
@@ -34,13 +34,8 @@ def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -
     where = {column: values for column, values in config.data.where.items() if column in manifest.columns}
     data = replace(config.data, where=where, fold=None)
     left_out: Counter[str] = Counter()
-    samples: list[Sample] = []
-    for row in manifest.rows:
-        split = usable_split(row, data, 1, config.task, left_out)
-        if split and config.task == "classification" and row[data.label] not in run.classes:
-            left_out[f'{data.label} "{row[data.label]}" is not one of the classes'] += 1
-        elif split:
-            samples.append(make_sample(manifest, row, split, data, config.task, run.classes))
+    kept = [(row, split) for row in manifest.rows if (split := usable_split(row, data, 1, config.task, left_out))]
+    samples = make_samples(manifest, kept, data, config.task, run.classes, left_out)
     return SampleSet(manifest, run.classes, tuple(samples), dict(left_out))
 
 
