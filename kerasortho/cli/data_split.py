@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from kerasortho.cli.options import processes_option
+from kerasortho.data.grouping import GroupChoice
 from kerasortho.data.manifest import read_manifest, write_manifest
-from kerasortho.data.splitting import GroupChoice, describe_parts, split_manifest
+from kerasortho.data.splitting import describe_parts, split_manifest
 from kerasortho.errors import KerasOrthoError
 
 
@@ -27,6 +28,9 @@ from kerasortho.errors import KerasOrthoError
     help="Group images whose file numbers lie in one block of N.",
 )
 @click.option("--ungrouped", is_flag=True, help="Every image is its own group: only if no patient has two images.")
+@click.option(
+    "--regroup", is_flag=True, help="Make groups anew, though the column group has some that are not single images."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Write here, and leave MANIFEST as it is.")
 @processes_option
@@ -38,16 +42,20 @@ def split_command(
     group_column: str | None,
     id_blocks: int | None,
     ungrouped: bool,
+    regroup: bool,
     seed: int,
     output: Path | None,
     processes: int,
 ) -> None:
-    """Write splits or folds into MANIFEST: no group, and no pair of duplicates, crosses them; classes are balanced."""
+    """Write splits or folds into MANIFEST: no group, and no pair of duplicates, crosses them; classes are balanced.
+
+    The column grouped_by remembers where the groups came from.
+    """
     if fractions and folds:
         raise KerasOrthoError("--fractions and --folds exclude each other. Run the command twice for both.")
     result, notes = split_manifest(
         read_manifest(manifest),
-        GroupChoice(column=group_column, id_blocks=id_blocks, ungrouped=ungrouped),
+        GroupChoice(column=group_column, id_blocks=id_blocks, ungrouped=ungrouped, regroup=regroup),
         fractions=_numbers(fractions) if fractions else None,
         folds=folds,
         stratify=stratify,

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from kerasortho.data.grouping import BY_IMAGE, describe_sources
+
 Results = Mapping[str, Any]
 Cells = tuple[str, ...]
 
@@ -41,7 +43,9 @@ def evaluate_command(
     """Judge the model in the run directory RUN on its test images, or on those of another manifest.
 
     Writes RUN/metrics.json, a table of single images and figures, and prints the scores with 95 % intervals (whole
-    groups, that is patients or studies, resampled). Exit code 1 if some images could not be judged.
+    groups, that is patients or studies, resampled; single images where none are known).
+
+    Exit code 1 if some images could not be judged.
     """
     from kerasortho.evaluation.evaluate import evaluate
 
@@ -52,7 +56,12 @@ def evaluate_command(
 
 def report(results: Results, run: Path) -> Iterator[str]:
     """Yield the lines of the table for people."""
-    yield f"{results['images']} images of {results['groups']} groups: split {results['split']} of {results['manifest']}"
+    images, sources = results["images"], results["grouped_by"]
+    known = sources != [BY_IMAGE]
+    groups = f"of {results['groups']} groups ({describe_sources(sources)})" if known else "of unknown patients"
+    yield f"{images} images {groups}: split {results['split']} of {results['manifest']}"
+    if not known:
+        yield "  intervals resample single images: they are too narrow where a patient has several"
     for reason, number in results["left_out"].items():
         yield f"  left out: {number}, {reason}"
     for image, reason in results["unusable"].items():

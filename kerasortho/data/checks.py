@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from kerasortho.data.contradictions import contradictions, likeness, pair_case
 from kerasortho.data.duplicates import Duplicate
 from kerasortho.data.findings import Case, Finding, sort_findings
+from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources, is_made
 from kerasortho.data.inspection import Inspection, MaskFacts, duplicate_rows, inspect_manifest
-from kerasortho.data.manifest import FIXED_COLUMNS, Manifest, Row, is_excluded
+from kerasortho.data.manifest import Manifest, Row, is_excluded
 from kerasortho.data.splits import crossing_groups
 
 BROKEN = ("missing", "truncated", "unreadable")
 """Kinds of findings whose images cannot be used at all."""
 
-_MOST_CLASSES = 20  # a further column with no more different values than this is taken for a label
 _Used = list[tuple[Row, Inspection]]
 
 
@@ -37,7 +38,7 @@ def check_manifest(manifest: Manifest, *, processes: int = 1, what: str = "") ->
             *_mask_findings(used),
             *_leaks(manifest, pairs),
             *_duplicates(manifest, pairs),
-            *_contradictions(manifest, inspections, pairs),
+            *contradictions(manifest, inspections, pairs),
             *_table_findings(manifest),
         ]
     )
@@ -146,7 +147,7 @@ def _leaks(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
         for pair in pairs:
             one, other = manifest.rows[pair.first], manifest.rows[pair.second]
             if one[column] and other[column] and one[column] != other[column]:
-                leaking.append(_pair_case(manifest, pair, f"{one[column]} and {other[column]}, {_likeness(pair)}"))
+                leaking.append(pair_case(manifest, pair, f"{one[column]} and {other[column]}, {likeness(pair)}"))
         meaning = (
             f"The same exposure is in several {column}s: scores would be too good. `kerasortho data split` prevents it."
         )
@@ -154,71 +155,17 @@ def _leaks(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
 
 
 def _duplicates(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
-    exact = tuple(_pair_case(manifest, pair, "") for pair in pairs if pair.exact)
+    exact = tuple(pair_case(manifest, pair, "") for pair in pairs if pair.exact)
     yield Finding("warning", "exact_duplicates", "Images have identical pixels: they count twice.", exact)
-    near = tuple(_pair_case(manifest, pair, _likeness(pair)) for pair in pairs if not pair.exact)
+    near = tuple(pair_case(manifest, pair, likeness(pair)) for pair in pairs if not pair.exact)
     meaning = "Images are the same exposure, saved again, resized, cut or damaged."
     yield Finding("warning", "near_duplicates", meaning, near)
-
-
-def _contradictions(
-    manifest: Manifest, inspections: Sequence[Inspection | None], pairs: Sequence[Duplicate]
-) -> Iterator[Finding]:
-    """Yield duplicates that are labelled or marked differently."""
-    columns = _label_columns(manifest)
-    label, others = [name for name in columns if name == "label"], [name for name in columns if name != "label"]
-    exact, near = [pair for pair in pairs if pair.exact], [pair for pair in pairs if not pair.exact]
-    meaning = "have different labels: one of them must be wrong."
-    yield Finding("error", "contradicting_labels", f"Identical images {meaning}", _differences(manifest, exact, label))
-    yield Finding(
-        "warning", "contradicting_near_labels", f"Near-duplicates {meaning}", _differences(manifest, near, label)
-    )
-    meaning = "Duplicates differ in other columns that look like labels."
-    yield Finding("warning", "contradicting_columns", meaning, _differences(manifest, pairs, others))
-    masks = []
-    for pair in pairs:
-        one_item, other_item = inspections[pair.first], inspections[pair.second]
-        if not pair.exact or one_item is None or other_item is None or one_item.mask is None or other_item.mask is None:
-            continue
-        if one_item.mask.content_hash != other_item.mask.content_hash:
-            masks.append(_pair_case(manifest, pair, ""))
-    yield Finding("warning", "contradicting_masks", "Identical images have different masks.", tuple(masks))
-
-
-def _differences(manifest: Manifest, pairs: Sequence[Duplicate], columns: Sequence[str]) -> tuple[Case, ...]:
-    """Return the pairs of rows that differ in any of ``columns``, and how."""
-    cases = []
-    for pair in pairs:
-        one, other = manifest.rows[pair.first], manifest.rows[pair.second]
-        different = [
-            f"{name} {one[name] or '(empty)'} and {other[name] or '(empty)'}"
-            for name in columns
-            if one[name] != other[name]
-        ]
-        if different:
-            cases.append(_pair_case(manifest, pair, ", ".join(different)))
-    return tuple(cases)
-
-
-def _label_columns(manifest: Manifest) -> list[str]:
-    """Return ``label`` and the further columns that look like labels: few different values, none a reserved column."""
-    columns = ["label"] if "label" in manifest.columns else []
-    for column in manifest.columns:
-        values = {row[column] for row in manifest.rows}
-        if column not in FIXED_COLUMNS and 1 < len(values) <= min(_MOST_CLASSES, len(manifest.rows) // 2):
-            columns.append(column)
-    return columns
 
 
 def _table_findings(manifest: Manifest) -> Iterator[Finding]:
     """Yield what the table alone shows."""
     rows = [row for row in manifest.rows if not is_excluded(row)]
-    if not any(row.get("group") for row in rows):
-        meaning = "There is no column group (patient or study): only the search for duplicates guards against leaks."
-        yield Finding("warning", "no_groups", meaning, (Case((str(manifest.path.name),)),))
-    else:
-        without = tuple(Case((row["image"],)) for row in rows if not row["group"])
-        yield Finding("warning", "no_group", "Images without a group (patient or study).", without)
+    yield from _group_findings(manifest, rows)
     if any(row.get("split") for row in rows):
         unused = tuple(Case((row["image"],)) for row in rows if not row["split"])
         yield Finding("info", "no_split", "Images in no split: they are used for nothing.", unused)
@@ -235,9 +182,21 @@ def _table_findings(manifest: Manifest) -> Iterator[Finding]:
     yield Finding("info", "excluded", "Images with a reason in column exclude were not looked at.", excluded)
 
 
-def _pair_case(manifest: Manifest, pair: Duplicate, detail: str) -> Case:
-    return Case((manifest.rows[pair.first]["image"], manifest.rows[pair.second]["image"]), detail)
-
-
-def _likeness(pair: Duplicate) -> str:
-    return "identical" if pair.exact else f"correlation {pair.score:.3f}"
+def _group_findings(manifest: Manifest, rows: Sequence[Row]) -> Iterator[Finding]:
+    """Yield what is to be known of the groups of the ``rows`` in use."""
+    grouped = [row for row in rows if row.get("group")]
+    if not grouped:
+        meaning = "There is no column group (patient or study): only the search for duplicates guards against leaks."
+        yield Finding("warning", "no_groups", meaning, (Case((str(manifest.path.name),)),))
+        return
+    without = tuple(Case((row["image"],)) for row in rows if not row["group"])
+    yield Finding("warning", "no_group", "Images without a group (patient or study).", without)
+    alone = tuple(Case((row["image"],)) for row in grouped if group_sources([row]) == [BY_IMAGE])
+    meaning = (
+        "Images are groups by themselves (`data split --ungrouped`): right only where no patient has two; otherwise "
+        "patients cross splits, and intervals are too narrow."
+    )
+    yield Finding("warning", "groups_are_images", meaning, alone)
+    made = [source for source in group_sources(grouped) if is_made(source)]
+    meaning = "Groups stand in for patients or studies, who are not known."
+    yield Finding("info", "groups_are_made", meaning, tuple(Case((describe_sources([source]),)) for source in made))

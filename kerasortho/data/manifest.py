@@ -8,6 +8,8 @@ mask       mask file of the image's own size, values {0, 1} or {0, 255}
 ignore     mask file of doubtful pixels, that neither the loss nor any score counts
 label      class of the image
 group      patient or study; no group ever crosses splits or folds
+grouped_by where the groups came from, as `data split` notes it: a column, ``id-blocks N``, or ``image``
+           (each image by itself, patients unknown); empty: they were given
 split      ``train``, ``val``, ``test`` or empty (unused)
 fold       0, 1, 2, ... for cross-validation, or empty
 exclude    reason why the image is left out of everything; empty for the images in use
@@ -29,7 +31,7 @@ from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_text
 
 PATH_COLUMNS = ("image", "mask", "ignore")
-FIXED_COLUMNS = (*PATH_COLUMNS, "label", "group", "split", "fold", "exclude")
+FIXED_COLUMNS = (*PATH_COLUMNS, "label", "group", "grouped_by", "split", "fold", "exclude")
 SPLITS = ("train", "val", "test")
 _SHOWN = 5
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasortho.config import DataConfig, Task
+from kerasortho.data.grouping import group_of
 from kerasortho.data.manifest import SPLITS, Manifest, read_manifest
 from kerasortho.errors import KerasOrthoError, did_you_mean
 
@@ -142,7 +143,7 @@ def _sample(
         mask=manifest.resolve(row, data.mask) if segmentation else None,
         ignore=manifest.resolve(row, data.ignore) if segmentation and data.ignore in manifest.columns else None,
         label=-1 if segmentation else list(classes).index(row[data.label]),
-        group=row.get("group") or row["image"],
+        group=group_of(row),
         split=split,
         row=row,
     )

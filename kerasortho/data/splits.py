@@ -2,106 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from kerasortho.data.duplicates import connected
+from kerasortho.data.grouping import Grouping
 from kerasortho.data.manifest import SPLITS, Manifest, is_excluded, shorten
 from kerasortho.errors import KerasOrthoError
 
+DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 _PASSES = 20
-_LISTED_NAMES = 3
 
 
-@dataclass(frozen=True)
-class Grouping:
-    """A group name for every row of a manifest ('' for excluded rows), and how the groups came about, in words."""
+class Parts(NamedTuple):
+    """What a dataset is divided into: the column to write, the parts' titles, and their shares of the images."""
 
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def column_groups(manifest: Manifest, column: str) -> list[str]:
-    """Return the groups that ``column`` gives. Raises KerasOrthoError unless every row in use has one."""
-    manifest.require_column(column)
-    empty = [row["image"] for row in manifest.rows if not is_excluded(row) and not row[column]]
-    if empty:
-        raise KerasOrthoError(
-            f"{manifest.path}: {len(empty)} images have no {column}: {shorten(empty)}. Fill them in, "
-            "or give a reason in column exclude."
-        )
-    return ["" if is_excluded(row) else row[column] for row in manifest.rows]
-
-
-def id_block_groups(manifest: Manifest, size: int) -> list[str]:
-    """Return blocks of ``size`` consecutive file numbers as groups: neighbours in number are often views of one study.
-
-    The number is the last one in the file name (``IMG0000261.jpg``: 261, with 20 a block in group ``IMG 260-279``).
-    The block of an image does not depend on which other images there are.
-
-    Raises:
-        KerasOrthoError: a name without a number, or one name in two folders: numbers then say nothing of neighbours.
-    """
-    if size < 1:
-        raise KerasOrthoError(f"--id-blocks must be 1 or more images. Received: {size}")
-    groups, taken = [], dict[tuple[str, int, str], str]()
-    for row in manifest.rows:
-        name = row["image"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        found = re.fullmatch(r"(.*?)(\d+)(\D*)", name, re.DOTALL)
-        if found is None:
-            raise KerasOrthoError(
-                f"{manifest.path}: the file name {row['image']} has no number, so it has no place in a block of ids."
-            )
-        before, number, after = found[1], int(found[2]), found[3]
-        twin = taken.setdefault((before, number, after), row["image"])
-        if twin != row["image"]:
-            raise KerasOrthoError(
-                f"{manifest.path}: {twin} and {row['image']} have the same number, so numbers do not tell neighbours "
-                "here. Give groups in a column, and name it with --group-column."
-            )
-        first = number // size * size
-        groups.append("" if is_excluded(row) else f"{before}{after} {first}-{first + size - 1}".strip())
-    return groups
-
-
-def tie(manifest: Manifest, groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> Grouping:
-    """Join the groups of rows that are duplicates of each other.
-
-    Args:
-        manifest: the dataset.
-        groups: a group for every row, '' for excluded ones.
-        pairs: numbers of rows that show the same exposure.
-    """
-    used = [index for index, name in enumerate(groups) if name]
-    position = {index: place for place, index in enumerate(used)}
-    first_of: dict[str, int] = {}
-    links = [(first_of.setdefault(groups[index], place), place) for place, index in enumerate(used)]
-    duplicates = [(position[one], position[other]) for one, other in pairs if one in position and other in position]
-    crossing = sum(groups[used[one]] != groups[used[other]] for one, other in duplicates)
-    roots = connected(len(used), [*links, *duplicates])
-    members: dict[int, set[str]] = defaultdict(set)
-    for root, index in zip(roots, used, strict=True):
-        members[root].add(groups[index])
-    title = {root: _joined(names) for root, names in members.items()}
-    names = [""] * len(groups)
-    for root, index in zip(roots, used, strict=True):
-        names[index] = title[root]
-    notes = (
-        [f"{len(duplicates)} pairs of duplicates; {crossing} of them tie different groups together."]
-        if duplicates
-        else []
-    )
-    return Grouping(tuple(names), tuple(notes))
-
-
-def _joined(names: set[str]) -> str:
-    ordered = sorted(names)
-    more = f"+{len(ordered) - _LISTED_NAMES} more" if len(ordered) > _LISTED_NAMES else ""
-    return "+".join(ordered[:_LISTED_NAMES]) + more
+    column: str
+    titles: tuple[str, ...]
+    shares: tuple[float, ...]
 
 
 def assign(groups: Sequence[str], classes: Sequence[str], fractions: Sequence[float], seed: int) -> list[int]:
@@ -178,6 +98,22 @@ def _added_cost(excess: np.ndarray, added: np.ndarray, target: np.ndarray) -> np
     return np.asarray(((2 * excess * added + added**2) / np.maximum(target, 1e-9)).sum(axis=1))
 
 
+def wanted_parts(fractions: Sequence[float] | None = None, folds: int | None = None) -> Parts:
+    """Return the parts of a split by ``fractions``, or of ``folds``. Raises KerasOrthoError for impossible ones."""
+    if folds is not None:
+        if folds < 2:
+            raise KerasOrthoError(f"--folds must be 2 or more. Received: {folds}")
+        return Parts("fold", tuple(str(number) for number in range(folds)), (1.0,) * folds)
+    shares = tuple(float(share) for share in fractions or DEFAULT_FRACTIONS)
+    if len(shares) != len(SPLITS) or min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6 or shares[0] == 0:
+        raise KerasOrthoError(
+            "Fractions are three numbers for train, val and test that sum to 1, such as 0.7,0.15,0.15. "
+            f"Received: {','.join(f'{share:g}' for share in shares)}"
+        )
+    titles = tuple(name for name, share in zip(SPLITS, shares, strict=True) if share)
+    return Parts("split", titles, tuple(share for share in shares if share))
+
+
 def split_columns(
     manifest: Manifest,
     grouping: Grouping,
@@ -198,30 +134,13 @@ def split_columns(
         raise KerasOrthoError(f"{manifest.path}: all images are excluded, there is nothing to split.")
     groups = [grouping.names[index] for index in used]
     classes = [manifest.rows[index][stratify] if stratify else "" for index in used]
-    if folds is not None:
-        if folds < 2:
-            raise KerasOrthoError(f"--folds must be 2 or more. Received: {folds}")
-        column, titles, shares = "fold", tuple(str(number) for number in range(folds)), (1.0,) * folds
-    else:
-        shares = _check_fractions(fractions or (0.7, 0.15, 0.15))
-        column, titles = "split", tuple(name for name, share in zip(SPLITS, shares, strict=True) if share)
-        shares = tuple(share for share in shares if share)
+    parts = wanted_parts(fractions, folds)
     cells = [""] * len(manifest.rows)
-    for index, part in zip(used, assign(groups, classes, shares, seed), strict=True):
-        cells[index] = titles[part]
-    result = manifest.with_column("group", grouping.names).with_column(column, cells)
-    refuse_leak(result, "group", column)
+    for index, part in zip(used, assign(groups, classes, parts.shares, seed), strict=True):
+        cells[index] = parts.titles[part]
+    result = manifest.with_column("group", grouping.names).with_column(parts.column, cells)
+    refuse_leak(result, "group", parts.column)
     return result
-
-
-def _check_fractions(fractions: Sequence[float]) -> tuple[float, ...]:
-    shares = tuple(float(share) for share in fractions)
-    if len(shares) != len(SPLITS) or min(shares) < 0 or not abs(sum(shares) - 1) < 1e-6 or shares[0] == 0:
-        raise KerasOrthoError(
-            "Fractions are three numbers for train, val and test that sum to 1, such as 0.7,0.15,0.15. "
-            f"Received: {','.join(f'{share:g}' for share in shares)}"
-        )
-    return shares
 
 
 def crossing_groups(rows: Iterable[Mapping[str, str]], group_column: str, part_column: str) -> dict[str, list[str]]:

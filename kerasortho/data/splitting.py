@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from kerasortho.data.contradictions import count_contradictions
+from kerasortho.data.grouping import GIVEN_GROUPS, GroupChoice, choose_groups, describe_sources, group_sources, tie
 from kerasortho.data.inspection import duplicate_rows, inspect_manifest
 from kerasortho.data.manifest import SPLITS, Manifest, is_excluded, shorten
-from kerasortho.data.splits import column_groups, id_block_groups, split_columns, tie
+from kerasortho.data.splits import crossing_groups, split_columns, wanted_parts
 from kerasortho.errors import KerasOrthoError
-
-
-@dataclass(frozen=True)
-class GroupChoice:
-    """Where groups come from; at most one is set, and none means the column ``group``."""
-
-    column: str | None = None
-    id_blocks: int | None = None
-    ungrouped: bool = False
 
 
 def split_manifest(
     manifest: Manifest,
-    groups: GroupChoice = GroupChoice(),
+    groups: GroupChoice = GIVEN_GROUPS,
     *,
     fractions: Sequence[float] | None = None,
     folds: int | None = None,
@@ -45,12 +37,14 @@ def split_manifest(
         what: a word for the progress on stderr; empty for none.
 
     Returns:
-        The manifest with its new columns, and what was noticed, in sentences.
+        The manifest with the columns ``group``, ``grouped_by`` and ``split`` or ``fold``, and what was noticed, in
+        sentences.
 
     Raises:
         KerasOrthoError: no groups to go by, unreadable images, impossible fractions, too few groups.
     """
-    names = _choose_groups(manifest, groups)
+    column = wanted_parts(fractions, folds).column
+    manifest = choose_groups(manifest, groups)
     stratify = stratify_column(manifest, stratify)
     if stratify:
         manifest.require_column(stratify)
@@ -64,37 +58,23 @@ def split_manifest(
             "`kerasortho data check --exclude-broken` gives them a reason in column exclude."
         )
     pairs = duplicate_rows(inspections, what=what and "comparing")
+    names = [row["group"] for row in manifest.rows]
     grouping = tie(manifest, names, [(pair.first, pair.second) for pair in pairs])
     result = split_columns(manifest, grouping, fractions=fractions, folds=folds, stratify=stratify, seed=seed)
-    return result, [*grouping.notes, *_absent_classes(result, "fold" if folds else "split", stratify)]
+    other = "fold" if column == "split" else "split"
+    notes = [*grouping.notes, *_absent_classes(result, column, stratify)]
+    if contradicting := count_contradictions(manifest, pairs):
+        notes.append(f"{contradicting} of the pairs disagree on a label: see `kerasortho data check {manifest.path}`.")
+    if crossing := crossing_groups(result.rows, "group", other):
+        notes.append(
+            f"{len(crossing)} of these groups cross {other}s, which were made with other groups: make them anew."
+        )
+    return result, notes
 
 
 def stratify_column(manifest: Manifest, asked: str | None) -> str | None:
     """Return the column to balance: the one asked for, else ``label`` where present, else None."""
     return asked or ("label" if "label" in manifest.columns else None)
-
-
-def _choose_groups(manifest: Manifest, choice: GroupChoice) -> list[str]:
-    if sum([choice.column is not None, choice.id_blocks is not None, choice.ungrouped]) > 1:
-        raise KerasOrthoError("--group-column, --id-blocks and --ungrouped exclude each other. Choose one.")
-    has_groups = any(row.get("group") for row in manifest.rows)
-    if (choice.id_blocks is not None or choice.ungrouped) and has_groups:
-        raise KerasOrthoError(
-            f"{manifest.path} has groups already, in column group. Leave out --id-blocks or --ungrouped to go by them, "
-            "or rename that column to make new groups."
-        )
-    if choice.id_blocks is not None:
-        return id_block_groups(manifest, choice.id_blocks)
-    if choice.ungrouped:
-        return ["" if is_excluded(row) else row["image"] for row in manifest.rows]
-    if choice.column is None and not has_groups:
-        raise KerasOrthoError(
-            f"{manifest.path} has no column group, so images of one patient could end up on both sides of a split, "
-            "and scores would be too good to be true. Name the column of patients or studies with --group-column; "
-            "or, where files were numbered in the order of examinations, group neighbours with --id-blocks 20; "
-            "or state with --ungrouped that no patient has two images."
-        )
-    return column_groups(manifest, choice.column or "group")
 
 
 def _classes(manifest: Manifest, stratify: str | None) -> list[str]:
@@ -132,6 +112,7 @@ def describe_parts(manifest: Manifest, column: str, stratify: str | None = None)
             (part, str(len(rows)), f"{len(rows) / total:.1%}", str(groups), *(str(counts[name]) for name in classes))
         )
     left_out = len(manifest.rows) - total
+    sources = describe_sources(group_sources(row for row in manifest.rows if row[column]))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     table = [
         "  ".join(
@@ -139,4 +120,5 @@ def describe_parts(manifest: Manifest, column: str, stratify: str | None = None)
         )
         for line in lines
     ]
-    return "\n".join([*table, *([f"{left_out} excluded images are in no {column}."] if left_out else [])])
+    excluded = [f"{left_out} excluded images are in no {column}."] if left_out else []
+    return "\n".join([*table, f"Groups: {sources}.", *excluded])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kerasortho import __version__
+from kerasortho.data.grouping import BY_IMAGE, group_sources
 from kerasortho.data.manifest import SPLITS, manifest_hash
 from kerasortho.data.samples import Sample, SampleSet
 from kerasortho.errors import KerasOrthoError
@@ -64,6 +65,7 @@ def evaluate(
     judged, unusable = judge(predictor, chosen, f"evaluating {title}")
     results = {
         **_facts(run, samples, split),
+        **_certainty(run, chosen),
         "unusable": unusable,
         **({} if manifest is None else {"seen_in_training": seen_in_training(run, chosen)}),
         **_summary(run, judged, np.arange(len(judged.samples))),
@@ -93,10 +95,19 @@ def _facts(run: RunDirectory, samples: SampleSet, split: str) -> dict[str, Any]:
         "model_sha256": sha256_file(run.path / "model.keras"),
         "kerasortho": __version__,
         **({"threshold": config.evaluation.threshold} if config.task == "segmentation" else {}),
+    }
+
+
+def _certainty(run: RunDirectory, chosen: Sequence[Sample]) -> dict[str, Any]:
+    """Return what the images are grouped by, and how intervals are made from that."""
+    sources = group_sources(sample.row for sample in chosen)
+    units = "single images (and their copies)" if sources == [BY_IMAGE] else "whole groups"
+    return {
+        "grouped_by": sources,
         "intervals": {
             "confidence": CONFIDENCE,
-            "method": "percentile bootstrap, whole groups resampled; wilson: Wilson's score interval over images",
-            "resamples": config.evaluation.bootstrap,
+            "method": f"percentile bootstrap, {units} resampled; wilson: Wilson's score interval over images",
+            "resamples": run.config.evaluation.bootstrap,
             "seed": SEED,
         },
     }

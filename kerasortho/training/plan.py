@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kerasortho.config import Config
+from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources
 from kerasortho.data.manifest import SPLITS
 from kerasortho.data.samples import SampleSet
 from kerasortho.errors import KerasOrthoError
@@ -46,6 +47,7 @@ def make_plan(
         "input": [*config.preprocessing.size, 1],
         "images": {name: len(samples.split(name)) for name in SPLITS},
         "groups": {name: len({s.group for s in samples.split(name)}) for name in SPLITS},
+        "grouped_by": group_sources(s.row for s in samples.samples),
         "classes": _class_counts(config, samples),
         "left_out": dict(samples.left_out),
         "batches_an_epoch": steps,
@@ -59,9 +61,12 @@ def make_plan(
 
 def describe_plan(plan: dict[str, Any]) -> str:
     """Return the plan as a table for people."""
-    images = ", ".join(f"{plan['images'][s]} {s} ({plan['groups'][s]} groups)" for s in SPLITS)
+    known = plan["grouped_by"] != [BY_IMAGE]
+    groups = {s: f" ({plan['groups'][s]} groups)" if known else "" for s in SPLITS}
+    images = ", ".join(f"{plan['images'][s]} {s}{groups[s]}" for s in SPLITS)
     size = f"{plan['input'][0]}x{plan['input'][1]}"
-    rows = [("run", f"{plan['name']}: {plan['task']} with {plan['model']}, input {size}"), ("images", images)]
+    rows = [("run", f"{plan['name']}: {plan['task']} with {plan['model']}, input {size}")]
+    rows += [("groups", describe_sources(plan["grouped_by"])), ("images", images)]
     for name, counts in plan["classes"].items():
         rows.append((f"  {name}", ", ".join(f"{counts[s]} {s}" for s in SPLITS)))
     for reason, count in sorted(plan["left_out"].items(), key=lambda item: -item[1]):

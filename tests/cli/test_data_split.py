@@ -47,6 +47,17 @@ def test_output_leaves_the_manifest_alone(manifest: Path, tmp_path: Path) -> Non
     assert {row["split"] for row in read_manifest(tmp_path / "sub" / "n.csv").rows} == {"train", "val", "test"}
 
 
+def test_single_images_are_no_groups_for_the_next_split(manifest: Path) -> None:
+    assert CliRunner().invoke(split_command, [str(manifest), "--ungrouped"]).exit_code == 0
+    refused = CliRunner().invoke(split_command, [str(manifest), "--seed", "1"])
+    assert isinstance(refused.exception, KerasOrthoError) and "single images" in str(refused.exception)
+    blocks = CliRunner().invoke(split_command, [str(manifest), "--id-blocks", "2"])
+    assert blocks.exit_code == 0 and "Groups: blocks of 2 file numbers." in blocks.output
+    assert CliRunner().invoke(split_command, [str(manifest), "--ungrouped"]).exit_code == 1
+    anew = CliRunner().invoke(split_command, [str(manifest), "--ungrouped", "--regroup"])
+    assert anew.exit_code == 0 and "Groups: single images, patients unknown." in anew.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -17,7 +17,7 @@ def test_a_classifiers_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
     assert main(["evaluate", str(run.path), "--by", "side", "--by", "label"]) == 0
     out, err = capsys.readouterr()
-    assert "8 images of 4 groups: split test of" in out
+    assert "8 images of 4 groups (column group): split test of" in out
     assert "accuracy            1.0000  no spread      8 of 8  Wilson 0.6756-1.0000" in out
     assert "true \\ predicted  lower  upper" in out
     assert "left   4       4       1.0000 0.5101-1.0000 (Wilson)" in out
@@ -46,6 +46,7 @@ def test_another_manifest_with_one_class_and_a_broken_file(tmp_path: Path, capsy
     out = capsys.readouterr().out
     assert "not judged: 2.png" in out
     assert "undefined: no image of lower" in out
+    assert "1 images of unknown patients: " in out and "intervals resample single images" in out
     assert "clinic-all.csv" in out
 
 

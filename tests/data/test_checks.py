@@ -157,6 +157,14 @@ def test_other_contradictions_and_table(dataset: Manifest, tmp_path: Path, draw_
     assert "no_groups" in found(manifest.with_column("group", [""] * COUNT))
 
 
+def test_groups_that_are_no_patients(dataset: Manifest) -> None:
+    alone = found(dataset.with_column("grouped_by", ["image"] * 3 + ["group"] * 5))
+    assert set(alone) == {"groups_are_images"} and alone["groups_are_images"].level == "warning"
+    assert names(alone["groups_are_images"]) == [("0.png",), ("1.png",), ("2.png",)]
+    made = found(dataset.with_column("grouped_by", ["id-blocks 20"] * COUNT))
+    assert set(made) == {"groups_are_made"} and names(made["groups_are_made"]) == [("blocks of 20 file numbers",)]
+
+
 def test_reports(dataset: Manifest, tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.png").unlink()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from kerasortho.data.manifest import Manifest, read_manifest, write_manifest
-from kerasortho.data.splits import (
-    assign,
-    column_groups,
-    crossing_groups,
-    id_block_groups,
-    refuse_leak,
-    split_columns,
-    tie,
-)
-from kerasortho.data.splitting import GroupChoice, describe_parts, split_manifest
+from kerasortho.data.grouping import Grouping
+from kerasortho.data.manifest import Manifest
+from kerasortho.data.splits import assign, crossing_groups, refuse_leak, split_columns, wanted_parts
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph.raster import write_png
-
-Drawer = Callable[..., np.ndarray]
 
 
 def table(**columns: list[str]) -> Manifest:
@@ -114,41 +102,6 @@ def test_few_groups_fill_every_part() -> None:
         assign(["a", "b"], ["x", "x"], (0.7, 0.15, 0.15), 0)
 
 
-def test_id_blocks() -> None:
-    manifest = table(
-        image=["x/IMG0001.jpg", "y/IMG0019.jpg", "x/IMG0020.jpg", "x/IMG0100.jpg", "x/s7_03v.png", "x/IMG0002.jpg"],
-        exclude=["", "", "", "", "", "broken"],
-    )
-    assert id_block_groups(manifest, 20) == ["IMG 0-19", "IMG 0-19", "IMG 20-39", "IMG 100-119", "s7_v 0-19", ""]
-    alone = table(image=["x/IMG0019.jpg"], exclude=[""])
-    assert id_block_groups(alone, 20) == ["IMG 0-19"]
-
-
-def test_ids_that_say_nothing() -> None:
-    with pytest.raises(KerasOrthoError, match="has no number"):
-        id_block_groups(table(image=["a/left.png"]), 5)
-    with pytest.raises(KerasOrthoError, match="have the same number"):
-        id_block_groups(table(image=["p1/1.png", "p2/1.png"]), 5)
-
-
-def test_column_groups() -> None:
-    manifest = table(image=["a", "b"], patient=["p", ""], exclude=["", "broken"])
-    assert column_groups(manifest, "patient") == ["p", ""]
-    with pytest.raises(KerasOrthoError, match="1 images have no patient: b"):
-        column_groups(manifest.with_column("exclude", ["", ""]), "patient")
-    with pytest.raises(KerasOrthoError, match='Did you mean "patient"'):
-        column_groups(manifest, "patients")
-
-
-def test_duplicates_tie_groups() -> None:
-    manifest = table(image=list("abcdef"))
-    grouping = tie(manifest, ["p1", "p1", "p2", "p3", "p4", ""], [(1, 2), (2, 4), (0, 1), (3, 5)])
-    assert grouping.names == ("p1+p2+p4", "p1+p2+p4", "p1+p2+p4", "p3", "p1+p2+p4", "")
-    assert grouping.notes == ("3 pairs of duplicates; 2 of them tie different groups together.",)
-    long = tie(manifest, list("uvwxyz"), [(i, i + 1) for i in range(5)])
-    assert set(long.names) == {"u+v+w+3 more"}
-
-
 def test_split_columns() -> None:
     names, labels = study(0, 60)
     manifest = table(
@@ -157,7 +110,7 @@ def test_split_columns() -> None:
         group=names,
         exclude=["broken", *[""] * (len(names) - 1)],
     )
-    grouping = tie(manifest, column_groups(manifest, "group"), [])
+    grouping = Grouping(tuple("" if row["exclude"] else row["group"] for row in manifest.rows), ())
     result = split_columns(manifest, grouping, stratify="label")
     assert result.rows[0]["split"] == result.rows[0]["group"] == ""
     assert {row["split"] for row in result.rows[1:]} == {"train", "val", "test"}
@@ -173,70 +126,13 @@ def test_split_columns() -> None:
         split_columns(manifest, grouping, folds=1)
 
 
+def test_wanted_parts() -> None:
+    assert wanted_parts((0.8, 0.2, 0)) == ("split", ("train", "val"), (0.8, 0.2))
+    assert wanted_parts(folds=2) == ("fold", ("0", "1"), (1.0, 1.0))
+
+
 def test_refuses_a_leak() -> None:
     manifest = table(image=["a", "b"], group=["p", "p"], split=["train", "test"])
     assert crossing_groups(manifest.rows, "group", "split") == {"p": ["test", "train"]}
     with pytest.raises(KerasOrthoError, match="1 groups cross splits: p"):
         refuse_leak(manifest, "group", "split")
-
-
-@pytest.fixture
-def images(tmp_path: Path, draw_limb: Drawer) -> Manifest:
-    """Thirty images in files numbered 0 to 29; 3 and 27 are identical, 5 and 22 nearly so."""
-    rows = []
-    for number in range(30):
-        drawn = draw_limb({27: 3, 22: 5}.get(number, number))
-        write_png(tmp_path / f"{number:03d}.png", drawn // 2 + 20 if number == 22 else drawn)
-        rows.append({"image": f"{number:03d}.png", "label": "ab"[number % 2]})
-    manifest = Manifest(tmp_path / "m.csv", ("image", "label"), tuple(rows))
-    write_manifest(manifest)
-    return manifest
-
-
-def test_split_manifest_ties_what_it_sees(images: Manifest) -> None:
-    result, notes = split_manifest(images, GroupChoice(id_blocks=3), fractions=(0.6, 0.2, 0.2))
-    groups = [row["group"] for row in result.rows]
-    assert groups[3] == groups[27] == "21-23+27-29+3-5" == groups[22]
-    assert notes[0] == "2 pairs of duplicates; 2 of them tie different groups together."
-    assert not crossing_groups(result.rows, "group", "split")
-    assert result.rows[3]["split"] == result.rows[27]["split"]
-    again, _ = split_manifest(result, GroupChoice(), fractions=(0.6, 0.2, 0.2))
-    assert [row["split"] for row in again.rows] == [row["split"] for row in result.rows]
-    ungrouped, _ = split_manifest(images, GroupChoice(ungrouped=True), folds=3)
-    assert ungrouped.rows[3]["fold"] == ungrouped.rows[27]["fold"]
-    assert len({row["group"] for row in ungrouped.rows}) == 28
-
-
-def test_refusals(images: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(KerasOrthoError, match=r"--group-column.*--id-blocks 20.*--ungrouped"):
-        split_manifest(images)
-    with pytest.raises(KerasOrthoError, match="exclude each other"):
-        split_manifest(images, GroupChoice(id_blocks=3, ungrouped=True))
-    grouped, _ = split_manifest(images, GroupChoice(id_blocks=3))
-    with pytest.raises(KerasOrthoError, match="has groups already"):
-        split_manifest(grouped, GroupChoice(id_blocks=5))
-    with pytest.raises(KerasOrthoError, match=r"no column 'lable'.*Did you mean \"label\""):
-        split_manifest(images, GroupChoice(id_blocks=3), stratify="lable")
-    (tmp_path / "004.png").write_bytes(b"broken")
-    with pytest.raises(KerasOrthoError, match=r"1 images cannot be read: 004.png.*--exclude-broken"):
-        split_manifest(images, GroupChoice(id_blocks=3))
-
-
-def test_table_of_parts(images: Manifest) -> None:
-    result, _ = split_manifest(images, GroupChoice(id_blocks=2), fractions=(0.5, 0.25, 0.25))
-    lines = describe_parts(result, "split").splitlines()
-    assert lines[0].split() == ["split", "images", "share", "groups", "a", "b"]
-    assert [line.split()[0] for line in lines[1:]] == ["train", "val", "test"]
-    assert sum(int(line.split()[1]) for line in lines[1:]) == 30
-
-
-def test_a_class_that_cannot_be_everywhere_is_told(images: Manifest) -> None:
-    rare = images.with_column("label", ["rare", *["common"] * 29])
-    _, notes = split_manifest(rare, GroupChoice(ungrouped=True))
-    assert "has no rare" in notes[-1]
-
-
-def test_written_manifest_reads_back(images: Manifest) -> None:
-    result, _ = split_manifest(images, GroupChoice(id_blocks=3))
-    write_manifest(result)
-    assert read_manifest(images.path).columns == ("image", "label", "group", "split")

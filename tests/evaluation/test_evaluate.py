@@ -35,6 +35,7 @@ def test_a_classifier_gets_scores_table_and_figures(tiny: SimpleNamespace, tmp_p
     run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
     results = kerasortho.evaluate(run.path, by=["side"])
     assert (results["images"], results["groups"], results["unusable"]) == (8, 4, {})
+    assert results["grouped_by"] == ["group"] and "whole groups resampled" in results["intervals"]["method"]
     assert results["metrics"]["accuracy"]["value"] == 1.0
     assert results["confusion_matrix"] == {"classes": ["lower", "upper"], "true_by_row": [[4, 0], [0, 4]]}
     assert {value: part["images"] for value, part in results["subgroups"]["side"].items()} == {"left": 4, "right": 4}
@@ -107,7 +108,8 @@ def test_another_hospitals_manifest_needs_no_split_and_may_hold_one_class(
     rows = [{"image": f"{i}.png", "label": label, "ward": "a,b"} for i, label in enumerate(labels)]
     manifest = tiny.write_rows(other / "manifest.csv", rows)
     results = evaluate(run, manifest=manifest, split="all", by=["ward"])
-    assert (results["images"], results["groups"]) == (4, 4)
+    assert (results["images"], results["groups"], results["grouped_by"]) == (4, 4, ["image"])
+    assert "single images (and their copies) resampled" in results["intervals"]["method"]
     assert results["left_out"] == {'label "spine" is not one of the classes': 1}
     assert results["metrics"]["accuracy"]["value"] == 0.75
     assert results["metrics"]["roc_auc"] == {"value": None, "low": None, "high": None, "reason": "no image of lower"}

@@ -39,6 +39,7 @@ def test_numbers(make):
     plan, model = make()
     assert plan["images"] == {"train": 22, "val": 8, "test": 0}
     assert plan["groups"] == {"train": 11, "val": 4, "test": 0}
+    assert plan["grouped_by"] == ["group"]
     assert plan["classes"] == {name: {"train": 11, "val": 4, "test": 0} for name in ("lying", "upright")}
     assert [p["trained_parameters"] for p in plan["phases"]] == [HEAD, HEAD + CONV2]
     total = model.count_params()
@@ -65,6 +66,7 @@ def test_table_for_people(make):
     for words in (
         "tiny: classification with tiny_classifier, input 16x16",
         "22 train (11 groups), 8 val (4 groups), 0 test (0 groups)",
+        "groups       column group",
         "lying      11 train, 4 val, 0 test",
         "phase 1      2 epochs of 6 batches, learning rate 0.001; 18 parameters trained",
         "phase 2      3 epochs of 6 batches, learning rate 0.001, unfrozen from conv2; 602 parameters trained",
@@ -72,6 +74,12 @@ def test_table_for_people(make):
     ):
         assert words in text, text
     assert text.index("12: no label") < text.index("3: excluded: broken")  # the larger first
+
+
+def test_groups_of_single_images_are_not_counted(make):
+    plan, _ = make()
+    text = describe_plan({**plan, "grouped_by": ["image"]})
+    assert "22 train, 8 val, 0 test" in text and "groups       single images, patients unknown" in text
 
 
 def test_segmentation_has_no_classes(make):
