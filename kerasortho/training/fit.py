@@ -63,14 +63,9 @@ def fit(
         config = config_from_dict(apply_settings(config.to_dict(), settings))
     config = replace(config, name=name or config.name)
     folder = Path(runs) / config.name
-    with _locked(folder), _explained(config, folder):
-        require_new(folder)
-        try:
-            return _start(folder, config)
-        except BaseException:
-            if not (folder / "checkpoints" / "last.npz").is_file():  # there is nothing to go on with
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+    with _explained(config, folder):
+        samples, model = _check(config)  # before the folder: its name may be among the things to be changed
+        return _start(folder, config, samples, model)
 
 
 def resume(path: str | os.PathLike[str]) -> RunDirectory:
@@ -94,19 +89,30 @@ def resume(path: str | os.PathLike[str]) -> RunDirectory:
     return run
 
 
-def _start(folder: Path, config: Config) -> RunDirectory:
-    """Check everything, say the plan, write the run directory and train."""
+def _check(config: Config) -> tuple[SampleSet, keras.Model]:
+    """Return the samples and the model of a configuration. Raises KerasOrthoError for what is wrong with it."""
     prepare_runtime(config.training)
     check_objective(config)
     samples = load_samples(config.data, config.task)
-    model = _build(config, samples)
-    stores, cache = _stores(config, samples)
-    plan = make_plan(config, samples, model, cache, steps=batches_an_epoch(stores[0], config))
-    print(describe_plan(plan), file=sys.stderr, flush=True)
-    require_disk(plan, folder)
-    run = RunDirectory.create(folder, config, samples, environment=environment(config.training.seed), plan=plan)
-    _train(run, model, stores, Progression())
-    return run
+    return samples, _build(config, samples)
+
+
+def _start(folder: Path, config: Config, samples: SampleSet, model: keras.Model) -> RunDirectory:
+    """Say the plan, write the run directory and train; a folder that has no checkpoint yet is removed on failure."""
+    with _locked(folder):
+        require_new(folder)
+        try:
+            stores, cache = _stores(config, samples)
+            plan = make_plan(config, samples, model, cache, steps=batches_an_epoch(stores[0], config))
+            print(describe_plan(plan), file=sys.stderr, flush=True)
+            require_disk(plan, folder)
+            run = RunDirectory.create(folder, config, samples, environment=environment(config.training.seed), plan=plan)
+            _train(run, model, stores, Progression())
+            return run
+        except BaseException:
+            if not (folder / "checkpoints" / "last.npz").is_file():  # there is nothing to go on with
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _build(config: Config, samples: SampleSet, *, pretrained: bool = True) -> keras.Model:

@@ -183,6 +183,11 @@ def require_new(folder: Path) -> None:
     """Raise KerasOrthoError if ``folder`` holds anything but a lock."""
     if not folder.exists() or all(p.name == ".lock" for p in folder.iterdir()):
         return
+    if (folder / "model.keras").is_file():
+        raise KerasOrthoError(
+            f"{folder} exists already, and its training has ended: judge it with `kerasortho evaluate {folder}`, or "
+            "choose another --name to train anew."
+        )
     go_on = f"Continue it with `kerasortho fit --resume {folder}`" if (folder / "data.json").is_file() else "Remove it"
     raise KerasOrthoError(f"{folder} exists already. {go_on}, or choose another --name.")
 

@@ -94,7 +94,7 @@ def test_a_missing_manifest(config, tmp_path):
     assert answer.returncode == 2 and answer.stdout == ""
     lines = answer.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("Error: Cannot read nowhere.csv: no such file."), answer.stderr
-    assert os.listdir(tmp_path / "runs") == []
+    assert os.listdir(tmp_path) == ["tiny.yaml"]
 
 
 @pytest.mark.parametrize(

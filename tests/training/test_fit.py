@@ -103,7 +103,10 @@ class TestRefused:
             return sorted((p, p.stat().st_mtime_ns) for p in files)
 
         before = state()
-        with pytest.raises(KerasOrthoError, match="exists already"):
+        with pytest.raises(KerasOrthoError, match="exists already, and its training has ended"):
+            fit(config_from_dict(values), runs=two_phases.path.parent, name="two")
+        values["training"]["monitor"] = "val_los"
+        with pytest.raises(KerasOrthoError, match='Did you mean "val_loss"'):  # what else is wrong comes first
             fit(config_from_dict(values), runs=two_phases.path.parent, name="two")
         assert state() == before
 

@@ -71,6 +71,12 @@ class TestRefused:
             RunDirectory.create(run.path, run.config, run.samples())
         assert {p: p.read_bytes() for p in run.path.iterdir()} == before
 
+    def test_a_second_time_when_it_has_ended(self, run):
+        (run.path / "model.keras").touch()
+        with pytest.raises(KerasOrthoError, match=r"has ended.*`kerasortho evaluate .*another --name") as caught:
+            require_new(run.path)
+        assert "--resume" not in str(caught.value)
+
     def test_a_folder_with_something_else(self, tmp_path):
         (tmp_path / "notes.txt").touch()
         with pytest.raises(KerasOrthoError, match=r"exists already\. Remove it, or choose another --name"):
