@@ -28,23 +28,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises KerasOrthoError where the folder cannot be written or the disk is full; the old file then stays as it was.
     """
     target = Path(path)
-    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
         os.close(handle)
-        temporary = Path(name)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    temporary = Path(name)
+    try:
         yield temporary
         _give_usual_permissions(temporary)
         os.replace(temporary, target)
     except OSError as error:
-        ours = (temporary, target, *target.parents)
-        if error.filename is not None and Path(error.filename) not in ours:
+        if error.filename is not None and Path(error.filename) not in (temporary, target):
             raise  # about another file, that the block was reading
         raise explain_os_error(error, target) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -93,6 +93,8 @@ def explain_os_error(error: OSError, path: Path) -> KerasOrthoError:
         return KerasOrthoError(f"No permission to write {path}. Choose another folder or change its permissions.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return KerasOrthoError(f"Cannot write {path}: a part of that path is a file, not a folder. Choose another.")
+    if error.errno == errno.EISDIR:
+        return KerasOrthoError(f"Cannot write {path}: it is a folder. Name a file.")
     return KerasOrthoError(f"Could not write {path}: {error.strerror or error}.")
 
 

@@ -54,6 +54,26 @@ def test_permissions_follow_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
 
 
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    """Not the temporary one, which nobody knows."""
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile._os.open", refuse)
+        with pytest.raises(KerasOrthoError) as caught:
+            write_text(tmp_path / "m.csv", "x")
+    assert str(caught.value).startswith(f"No permission to write {tmp_path / 'm.csv'}. ")
+    with pytest.raises(KerasOrthoError, match=r"Cannot write .*folder: it is a folder"):
+        (tmp_path / "folder").mkdir()
+        write_text(tmp_path / "folder", "x")
+    with pytest.raises(KerasOrthoError) as caught, atomic_path(tmp_path / "m.csv") as temporary:
+        refuse(temporary)
+    assert temporary.name not in str(caught.value) and "m.csv" in str(caught.value)
+    assert os.listdir(tmp_path) == ["folder"]
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
 def test_no_permission_is_explained(tmp_path):
     tmp_path.chmod(0o500)
