@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from kerasortho.data.fracatlas_masks import Outline, fracture_mask, read_outlines
+from kerasortho.data.image_files import search_folder
 from kerasortho.data.importers import (
     Imported,
     PathLike,
     cell_for,
-    find_images,
     finish_import,
     new_output,
     require_folder,
@@ -114,7 +114,7 @@ def _row(image: str, mask: str, result: Drawn, flags: Row) -> Row:
 
 def _images_by_name(root: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for file in find_images(require_folder(root / "images")):
+    for file in search_folder(require_folder(root / "images")).images:
         if file.name in files:
             raise KerasOrthoError(
                 f"{files[file.name]} and {file} have the same name, which dataset.csv cannot tell apart."

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kerasortho.data.image_files import describe_skipped, image_stem, natural_key, search_folder
 from kerasortho.data.manifest import Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph.reading import IMAGE_SUFFIXES, is_dicom
 
 PathLike = str | os.PathLike[str]
 
@@ -33,19 +32,20 @@ def import_classes(folder: PathLike, output: PathLike, *, overwrite: bool = Fals
     """
     root, target = require_folder(folder), new_output(output, overwrite)
     classes = sorted(
-        (entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")), key=_natural_key
+        (entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")), key=natural_key
     )
-    images = {entry.name: find_images(entry) for entry in classes}
+    found = {entry.name: search_folder(entry) for entry in classes}
+    images = {name: content.images for name, content in found.items()}
     if not any(images.values()):
         raise KerasOrthoError(
             f"{root} has no sub-folders with images. Make one for each class, such as {root / 'hand' / '0001.png'}."
         )
     notes = [f"The folder {name} has no images." for name, files in images.items() if not files]
-    loose = find_images(root, recursive=False)
-    if loose:
-        notes.append(
-            f"{len(loose)} images lie in no class folder and are left out: {shorten(file.name for file in loose)}."
-        )
+    loose = search_folder(root, recursive=False)
+    if loose.images:
+        names = shorten(file.name for file in loose.images)
+        notes.append(f"{len(loose.images)} images lie in no class folder and are left out: {names}.")
+    notes += describe_skipped(file for content in (loose, *found.values()) for file in content.others)
     rows = [{"image": cell_for(file, target), "label": name} for name, files in images.items() for file in files]
     return finish_import(target, ("image", "label"), rows, notes)
 
@@ -77,16 +77,21 @@ def import_pairs(
         KerasOrthoError: missing folders, images without mask or masks without image, names that are not unique.
     """
     target = new_output(output, overwrite)
-    mask_of = _by_stem(find_images(require_folder(masks)), "masks")
-    ignore_of = _by_stem(find_images(require_folder(ignore)), "ignore masks") if ignore is not None else {}
-    candidates = [
-        file for file in find_images(require_folder(images)) if file not in {*mask_of.values(), *ignore_of.values()}
-    ]
-    matched = [file for file in candidates if file.stem in mask_of]
+    found = {
+        name: search_folder(require_folder(folder))
+        for name, folder in (("images", images), ("masks", masks), ("ignore", ignore))
+        if folder is not None
+    }
+    mask_of = _by_stem(found["masks"].images, "masks")
+    ignore_of = _by_stem(found["ignore"].images, "ignore masks") if "ignore" in found else {}
+    drawn = {*mask_of.values(), *ignore_of.values()}
+    candidates = [file for file in found["images"].images if file not in drawn]
+    matched = [file for file in candidates if image_stem(file) in mask_of]
     image_of = _by_stem(matched, "images with a mask")
     notes = _unmatched_notes(candidates, image_of, mask_of, ignore_of, skip_unmatched)
     if not image_of:
         raise KerasOrthoError(f"No image in {images} has a mask of the same name in {masks}.")
+    notes += describe_skipped(file for content in found.values() for file in content.others)
     extra_names, extra = _extra_columns(columns, columns_key) if columns is not None else ((), {})
     rows = []
     for stem, file in image_of.items():
@@ -121,21 +126,6 @@ def new_output(output: PathLike, overwrite: bool) -> Path:
     return path
 
 
-def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Return the image files below ``folder`` in natural order (2 before 10); without ending, only DICOM."""
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted((file for file in found if _is_image(file)), key=_natural_key)
-
-
-def _is_image(file: Path) -> bool:
-    if file.name.startswith(".") or file.suffix.lower() not in IMAGE_SUFFIXES or not file.is_file():
-        return False
-    if file.suffix:
-        return True
-    with file.open("rb") as stream:
-        return is_dicom(stream.read(256))
-
-
 def cell_for(file: Path, target: Path) -> str:
     """Return the cell that names ``file`` in a manifest written to ``target``."""
     return relative_cell(file.absolute(), target.absolute().parent)
@@ -148,22 +138,15 @@ def finish_import(target: Path, columns: Sequence[str], rows: Iterable[Row], not
     return Imported(manifest, tuple(notes))
 
 
-def _natural_key(path: Path) -> list[tuple[int, int, str]]:
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", path.as_posix())
-        if part
-    ]
-
-
 def _by_stem(files: Iterable[Path], what: str) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for file in files:
-        if file.stem in by_stem:
+        stem = image_stem(file)
+        if stem in by_stem:
             raise KerasOrthoError(
-                f"Two {what} are named alike: {by_stem[file.stem]} and {file}. Names must differ before the ending."
+                f"Two {what} are named alike: {by_stem[stem]} and {file}. Names must differ before the ending."
             )
-        by_stem[file.stem] = file
+        by_stem[stem] = file
     return by_stem
 
 
@@ -175,7 +158,7 @@ def _unmatched_notes(
     if image_less:
         raise KerasOrthoError(f"{len(image_less)} masks have no image of the same name: {shorten(image_less)}.")
     notes = []
-    mask_less = [file.name for file in candidates if file.stem not in mask_of]
+    mask_less = [file.name for file in candidates if image_stem(file) not in mask_of]
     if mask_less:
         message = f"{len(mask_less)} of {len(candidates)} images have no mask of the same name: {shorten(mask_less)}."
         if not skip:
@@ -196,7 +179,7 @@ def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str,
     taken = tuple(name for name in names if name not in {key, "image", "mask", "ignore"})
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
-        stem = Path(row[key]).stem if Path(row[key]).suffix.lower() in IMAGE_SUFFIXES else Path(row[key]).name
+        stem = image_stem(Path(row[key]))
         if stem in cells:
             raise KerasOrthoError(f"{path} has two lines for {row[key]} in column {key}. Keep one line an image.")
         cells[stem] = {name: row[name] for name in taken}

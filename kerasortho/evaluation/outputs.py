@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kerasortho.data.importers import find_images
+from kerasortho.data.image_files import FolderContent, describe_skipped, image_stem, search_folder
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import write_json
-from kerasortho.radiograph.reading import IMAGE_SUFFIXES, is_dicom
+from kerasortho.radiograph.reading import IMAGE_SUFFIXES
 
 SOURCES = "sources.json"  # in the folder of results: name -> source file
-_DICOM_START = 256  # bytes that tell whether a file is DICOM
 
 
 def gather_files(given: Iterable[str | os.PathLike[str]], output: Path | None) -> list[Path]:
     """Return the files to read: files as ``given``, folders searched for images, each file once.
 
-    The folder of results ``output`` is not searched, and of files without an ending only DICOM files are taken.
+    The folder of results ``output`` is not searched. What is skipped in folders is told on stderr.
     Raises KerasOrthoError for a folder without images, or where nothing is given.
     """
     files: dict[Path, Path] = {}
+    others: list[Path] = []
     for path in map(Path, given):
-        for file in _images_in(path, output) if path.is_dir() else [path]:
+        content = _search(path, output) if path.is_dir() else FolderContent((path,), ())
+        others += content.others
+        for file in content.images:
             files.setdefault(file.resolve(), file)
     if not files:
         raise KerasOrthoError("No file is named. Name image files, or folders of them.")
+    for note in describe_skipped(others):
+        print(note, file=sys.stderr, flush=True)
     return list(files.values())
 
 
 def result_names(files: Sequence[Path], output: Path) -> list[str]:
     """Return a name for the results of each file in folder ``output``: its stem, with a number where that is taken.
 
-    The names are recorded in ``sources.json``: the same file gets the same name again, and two files of one stem never
-    the same, not even in different calls. A result file of unknown origin is not overwritten.
+    The names are recorded in ``sources.json``, before the first result, so that work that is killed leaves no result of
+    unknown origin; `forget_failures` removes those that came to nothing. The same file gets the same name again, and
+    two files of one stem never the same, not even in different calls. A result file of unknown origin is not
+    overwritten.
     """
     known = _known_sources(output)
     names = {source: name for name, source in known.items()}
@@ -45,32 +52,38 @@ def result_names(files: Sequence[Path], output: Path) -> list[str]:
     for file in files:
         source = str(file.resolve())
         if source not in names:
-            stem = file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
-            names[source] = _free_name(stem, taken)
+            names[source] = _free_name(image_stem(file), taken)
             taken.add(names[source].lower())
         chosen.append(names[source])
     write_json(output / SOURCES, {name: source for source, name in names.items()})
     return chosen
 
 
-def _images_in(folder: Path, output: Path | None) -> list[Path]:
+def forget_failures(output: Path) -> None:
+    """Remove from ``sources.json`` the names without a mask in folder ``output``: their files could not be read."""
+    known = _known_sources(output)
+    write_json(output / SOURCES, {name: source for name, source in known.items() if mask_file(output / name).is_file()})
+
+
+def mask_file(stem: Path) -> Path:
+    """Return the path of the mask of the results named ``stem``."""
+    return stem.with_name(f"{stem.name}_mask.png")
+
+
+def _search(folder: Path, output: Path | None) -> FolderContent:
     results = None if output is None else output.resolve()
-    found = [file for file in find_images(folder) if results is None or results not in file.resolve().parents]
-    images = [file for file in found if file.suffix or _begins_like_dicom(file)]
-    if not images:
+
+    def given(files: Iterable[Path]) -> tuple[Path, ...]:
+        return tuple(file for file in files if results is None or results not in file.resolve().parents)
+
+    found = search_folder(folder)
+    content = FolderContent(given(found.images), given(found.others))
+    if not content.images:
         endings = " ".join(sorted(suffix for suffix in IMAGE_SUFFIXES if suffix))
         raise KerasOrthoError(
-            f"The folder {folder} holds no image ({endings}, or DICOM without an ending). Is it the right one?"
+            f"The folder {folder} holds no image ({endings}, or DICOM of any name). Is it the right one?"
         )
-    return images
-
-
-def _begins_like_dicom(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            return is_dicom(stream.read(_DICOM_START))
-    except OSError:
-        return True  # reading it will say what is wrong
+    return content
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

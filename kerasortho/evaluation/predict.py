@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Prediction, Predictor
-from kerasortho.evaluation.outputs import gather_files, result_names
+from kerasortho.evaluation.outputs import forget_failures, gather_files, mask_file, result_names
 from kerasortho.radiograph.overlay import overlay as draw_overlay
 from kerasortho.radiograph.preprocessing import SMALLEST_CONTRAST
 from kerasortho.radiograph.raster import write_png
@@ -68,7 +68,15 @@ def predict(
             else:
                 yield _mask(prediction, limit, None if folder is None else folder / name, overlay)
 
-    return answers()
+    return answers() if folder is None else _recorded(answers(), folder)
+
+
+def _recorded(answers: Iterator[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """Pass on the answers; however that ends, the list of sources then names only files that have results."""
+    try:
+        yield from answers
+    finally:
+        forget_failures(folder)
 
 
 def _check(run: RunDirectory, output: Path | None, threshold: float | None) -> None:
@@ -114,7 +122,7 @@ def _mask(prediction: Prediction, threshold: float, stem: Path | None, overlay: 
 def _write(prediction: Prediction, mask: np.ndarray, stem: Path, overlay: bool) -> dict[str, str]:
     """Write the mask and the overlay next to each other; return their paths."""
     assert prediction.radiograph is not None
-    files = {"mask": f"{stem}_mask.png"}
+    files = {"mask": str(mask_file(stem))}
     write_png(files["mask"], mask * np.uint8(255))
     if overlay:
         files["overlay"] = f"{stem}_overlay.png"

@@ -65,6 +65,17 @@ def test_bad_files_are_reported_in_place_and_end_with_1(tmp_path: Path, capsys: 
     assert list(answers[0]) == ["file", "error"] and str(bad) in answers[0]["error"]
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"00_mask.png", "00_overlay.png", "sources.json"}
+    assert json.loads((tmp_path / "out/sources.json").read_text()) == {
+        "00": str(good)
+    }  # what failed is in its line alone
+
+
+def test_what_is_skipped_in_folders_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    (tmp_path / "data/images/notes.txt").write_text("words")
+    assert main(["predict", str(run.path), str(tmp_path / "data/images")]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 16 and "Files skipped, being no images: 1 (1 .txt)." in err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasortho.data.importers import find_images, import_classes, import_pairs
+from kerasortho.data.importers import import_classes, import_pairs
 from kerasortho.data.manifest import read_manifest
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.raster import write_png
@@ -34,6 +34,7 @@ def test_classes(tmp_path: Path) -> None:
     ]
     assert any("1 images lie in no class folder" in note for note in imported.notes)
     assert any("empty has no images" in note for note in imported.notes)
+    assert imported.notes[-1] == "Files skipped, being no images: 1 (1 .txt)."
 
 
 def test_classes_refuse(tmp_path: Path) -> None:
@@ -48,13 +49,6 @@ def test_classes_refuse(tmp_path: Path) -> None:
     assert (tmp_path / "m.csv").read_text() == "mine"
     import_classes(tmp_path / "set", tmp_path / "m.csv", overwrite=True)
     assert len(read_manifest(tmp_path / "m.csv").rows) == 1
-
-
-def test_find_images_looks_into_files_without_ending(tmp_path: Path) -> None:
-    (tmp_path / "README").write_text("words " * 100)
-    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(200))
-    (tmp_path / ".hidden.png").write_bytes(b"x")
-    assert [file.name for file in find_images(tmp_path)] == ["IM0001"]
 
 
 def test_pairs(tmp_path: Path) -> None:
@@ -80,6 +74,17 @@ def test_pairs_in_one_tree(tmp_path: Path) -> None:
     put(tmp_path / "1.jpg.png", tmp_path / "masks" / "1.jpg.png")
     import_pairs(tmp_path, tmp_path / "masks", tmp_path / "m.csv")
     assert [row["image"] for row in read_manifest(tmp_path / "m.csv").rows] == ["1.jpg.png"]
+
+
+def test_pairs_of_dicom_files_named_by_their_uid(tmp_path: Path) -> None:
+    for uid in ("1.2.840.5.1", "1.2.840.5.2"):
+        put(tmp_path / "masks" / f"{uid}.png")
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / uid).write_bytes(bytes(128) + b"DICM" + bytes(200))
+    (tmp_path / "images" / "index.html").write_text("<p>")
+    imported = import_pairs(tmp_path / "images", tmp_path / "masks", tmp_path / "m.csv")
+    assert [row["image"] for row in imported.manifest.rows] == ["images/1.2.840.5.1", "images/1.2.840.5.2"]
+    assert imported.notes == ("Files skipped, being no images: 1 (1 .html).",)
 
 
 def test_pairs_without_partner(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.evaluation.outputs import gather_files, result_names
+from kerasortho.evaluation.outputs import forget_failures, gather_files, result_names
 
 DICOM = b"\0" * 128 + b"DICM" + b"\0" * 200
 
@@ -31,10 +31,19 @@ def test_folders_are_searched_in_natural_order_and_files_taken_once(tmp_path: Pa
     assert len(found) == 4
 
 
-def test_results_are_not_taken_for_images(tmp_path: Path) -> None:
+def test_results_are_not_taken_for_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = touch(tmp_path / "a.png")
     touch(tmp_path / "predictions/a_mask.png")
+    touch(tmp_path / "predictions/sources.json")
     assert gather_files([tmp_path], tmp_path / "predictions") == [image]
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_no_image_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "1.TXT", "2.txt", "report.pdf", "README", ".hidden"):
+        touch(tmp_path / name)
+    gather_files([tmp_path, tmp_path], None)
+    assert capsys.readouterr().err == "Files skipped, being no images: 4 (2 .txt, 1 .pdf, 1 without ending).\n"
 
 
 def test_a_file_named_goes_through_whatever_its_ending(tmp_path: Path) -> None:
@@ -61,6 +70,14 @@ def test_names_last_from_call_to_call(tmp_path: Path) -> None:
     assert result_names([second], out) == ["hand-2"]
     assert result_names([second, first], out) == ["hand-2", "hand"]
     assert set(json.loads((out / "sources.json").read_text())) == {"hand", "hand-2"}
+
+
+def test_failures_are_forgotten_and_results_kept(tmp_path: Path) -> None:
+    assert result_names([Path("a.png"), Path("b.png")], tmp_path) == ["a", "b"]
+    touch(tmp_path / "b_mask.png")
+    forget_failures(tmp_path)
+    assert list(json.loads((tmp_path / "sources.json").read_text())) == ["b"]
+    assert result_names([Path("other/a.png"), Path("other/b.png")], tmp_path) == ["a", "b-2"]
 
 
 def test_files_of_unknown_origin_are_left_alone(tmp_path: Path) -> None:
