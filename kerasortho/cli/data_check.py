@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from kerasortho.cli.options import processes_option
-from kerasortho.data.checks import check_manifest, exclude_broken
-from kerasortho.data.findings import has_errors, report_table, report_values
-from kerasortho.data.manifest import read_manifest, write_manifest
+from kerasortho.data.checks import BROKEN, check_manifest, exclude_broken
+from kerasortho.data.findings import Finding, has_errors, report_table, report_values
+from kerasortho.data.manifest import Manifest, is_excluded, read_manifest, write_manifest
 from kerasortho.files import write_json
 
 
@@ -19,7 +20,10 @@ from kerasortho.files import write_json
     "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all findings here too."
 )
 @click.option(
-    "--exclude-broken", "exclude", is_flag=True, help="Give unreadable images a reason in column exclude of MANIFEST."
+    "--exclude-broken",
+    "exclude",
+    is_flag=True,
+    help="Give images that cannot be read a reason in column exclude of MANIFEST.",
 )
 @processes_option
 @click.pass_context
@@ -33,7 +37,22 @@ def check_command(
         write_json(json_file, report_values(read, findings))
     click.echo(report_table(read, findings))
     if exclude:
-        write_manifest(exclude_broken(read, findings))
-        click.echo(f"Wrote the broken images' reasons into {manifest}.")
+        click.echo(_exclude(read, findings))
     if has_errors(findings):
         context.exit(1)
+
+
+def _exclude(manifest: Manifest, findings: Sequence[Finding]) -> str:
+    """Write the manifest with its broken images excluded; return what was done, in words."""
+    broken = {finding.kind: len(finding.cases) for finding in findings if finding.kind in BROKEN}
+    others = [finding.kind for finding in findings if finding.level == "error" and finding.kind not in BROKEN]
+    left = f" Errors that exclude no image are left: {', '.join(others)}." if others else ""
+    if not broken:
+        return f"No image is broken: {manifest.path} is as it was.{left}"
+    write_manifest(exclude_broken(manifest, findings))
+    before = sum(is_excluded(row) for row in manifest.rows)
+    excluded, kinds = sum(broken.values()), ", ".join(f"{number} {kind}" for kind, number in broken.items())
+    return (
+        f"Excluded {excluded} of {len(manifest.rows)} images in {manifest.path} ({kinds}); {before} were excluded before, "
+        f"{len(manifest.rows) - before - excluded} are in use.{left}"
+    )

@@ -41,10 +41,24 @@ def test_errors_exit_1_and_go_to_json(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_exclude_broken(manifest: Path, tmp_path: Path) -> None:
+    write_png(tmp_path / "c.png", np.eye(40, 30, dtype=np.uint8) * 200)
+    manifest.write_text("image,group,exclude\na.png,1,\nb.png,2,\nc.png,3,blurred\n")
     (tmp_path / "b.png").unlink()
-    assert CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"]).exit_code == 1
-    assert [row["exclude"] for row in read_manifest(manifest).rows] == ["", "missing: no such file"]
-    assert CliRunner().invoke(check_command, [str(manifest)]).exit_code == 0
+    result = CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"])
+    assert result.exit_code == 1
+    told = f"Excluded 1 of 3 images in {manifest} (1 missing); 1 were excluded before, 1 are in use."
+    assert result.output.splitlines()[-1] == told
+    assert [row["exclude"] for row in read_manifest(manifest).rows] == ["", "missing: no such file", "blurred"]
+    again = CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"])
+    assert again.exit_code == 0 and again.output.endswith(f"No image is broken: {manifest} is as it was.\n")
+
+
+def test_errors_that_exclude_no_image_are_left(manifest: Path, tmp_path: Path) -> None:
+    manifest.write_text("image,group,split\na.png,1,train\nb.png,1,test\n")
+    before = manifest.read_text()
+    result = CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"])
+    assert result.exit_code == 1 and manifest.read_text() == before
+    assert "Errors that exclude no image are left: group_crosses_splits." in result.output
 
 
 def test_many_files_in_several_processes(tmp_path: Path) -> None:
