@@ -53,6 +53,6 @@ def _exclude(manifest: Manifest, findings: Sequence[Finding]) -> str:
     before = sum(is_excluded(row) for row in manifest.rows)
     excluded, kinds = sum(broken.values()), ", ".join(f"{number} {kind}" for kind, number in broken.items())
     return (
-        f"Excluded {excluded} of {len(manifest.rows)} images in {manifest.path} ({kinds}); {before} were excluded before, "
-        f"{len(manifest.rows) - before - excluded} are in use.{left}"
+        f"Excluded {excluded} of {len(manifest.rows)} images in {manifest.path} ({kinds}); {before} were excluded "
+        f"before, {len(manifest.rows) - before - excluded} are in use.{left}"
     )
