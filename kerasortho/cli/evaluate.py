@@ -27,7 +27,11 @@ SUBGROUP_SCORES = {
 @click.argument("run", type=click.Path())
 @click.option("--split", default="test", show_default=True, help="Which images: train, val, test or all.")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Repeat the scores for each value of a manifest column.")
-@click.option("--manifest", type=click.Path(), help="Judge on another manifest, such as another hospital's.")
+@click.option(
+    "--manifest",
+    type=click.Path(),
+    help="Judge on another manifest, such as another hospital's; all of it, if it has no split.",
+)
 @click.option("--name", help="Name of the results; by default the split, after the other manifest's name.")
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw curves and pictures of cases.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per call of the model.")
@@ -59,7 +63,8 @@ def report(results: Results, run: Path) -> Iterator[str]:
     images, sources = results["images"], results["grouped_by"]
     known = sources != [BY_IMAGE]
     groups = f"of {results['groups']} groups ({describe_sources(sources)})" if known else "of unknown patients"
-    yield f"{images} images {groups}: split {results['split']} of {results['manifest']}"
+    part = "all" if results["split"] == "all" else f"split {results['split']}"
+    yield f"{images} images {groups}: {part} of {results['manifest']}"
     if not known:
         yield "  intervals resample single images: they are too narrow where a patient has several"
     for reason, number in results["left_out"].items():

@@ -16,7 +16,7 @@ from kerasortho.data.grouping import BY_IMAGE, group_sources
 from kerasortho.data.manifest import SPLITS, manifest_hash
 from kerasortho.data.samples import Sample, SampleSet
 from kerasortho.errors import KerasOrthoError
-from kerasortho.evaluation.external import external_samples, seen_in_training
+from kerasortho.evaluation.external import external_samples, seen_in_training, split_to_judge
 from kerasortho.evaluation.inference import Predictor
 from kerasortho.evaluation.intervals import CONFIDENCE, ClusterBootstrap
 from kerasortho.evaluation.judging import Judged, judge
@@ -46,7 +46,8 @@ def evaluate(
         run: a run directory whose training has ended.
         split: "test", "val", "train" or "all".
         by: columns of the manifest; the scores are repeated for each of their values.
-        manifest: another manifest, such as another hospital's, judged with the run's classes.
+        manifest: another manifest, such as another hospital's, judged with the run's classes; all of it, if it has no
+            column ``split``.
         name: what the results are called; None: the split, with the other manifest's name before it.
         figures: draw the figures.
         batch_size: images per call of the model; None chooses by task.
@@ -55,6 +56,7 @@ def evaluate(
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     samples = run.samples() if manifest is None else external_samples(run, manifest)
+    split = split if manifest is None else split_to_judge(samples, split)
     chosen = samples.split(split)
     if not chosen:
         raise KerasOrthoError(_nothing_to_judge(samples, split))

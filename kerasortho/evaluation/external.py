@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kerasortho.data.manifest import read_manifest
+from kerasortho.data.manifest import SPLITS, read_manifest
 from kerasortho.data.samples import Sample, SampleSet, make_samples, usable_split
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import sha256_file
@@ -18,8 +18,8 @@ from kerasortho.training.run import RunDirectory
 def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -> SampleSet:
     """Return the samples of another manifest for the task and the classes of ``run``.
 
-    Rows are left out, and counted, by the run's own rules; but the manifest needs no split (its images are then all in
-    split "test"), and conditions of ``data.where`` hold only for the columns that it has.
+    Rows are left out, and counted, by the run's own rules; but the manifest needs no split (see `split_to_judge`), and
+    conditions of ``data.where`` hold only for the columns that it has.
     Raises KerasOrthoError where the column with the truth is missing.
     """
     config, manifest = run.config, read_manifest(manifest_path)
@@ -29,14 +29,28 @@ def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -
             f'{manifest.path}: there is no column "{truth}", which holds the truth for {run.path}.'
             f"{did_you_mean(truth, manifest.columns)} Columns: {', '.join(manifest.columns)}."
         )
-    if "split" not in manifest.columns:
-        manifest = manifest.with_column("split", ["test"] * len(manifest.rows))
+    rows = manifest.rows if "split" in manifest.columns else [{**row, "split": "test"} for row in manifest.rows]
     where = {column: values for column, values in config.data.where.items() if column in manifest.columns}
     data = replace(config.data, where=where, fold=None)
     left_out: Counter[str] = Counter()
-    kept = [(row, split) for row in manifest.rows if (split := usable_split(row, data, 1, config.task, left_out))]
+    kept = [(row, split) for row in rows if (split := usable_split(row, data, 1, config.task, left_out))]
     samples = make_samples(manifest, kept, data, config.task, run.classes, left_out)
     return SampleSet(manifest, run.classes, tuple(samples), dict(left_out))
+
+
+def split_to_judge(samples: SampleSet, split: str) -> str:
+    """Return "all" where another manifest has no splits, else ``split``.
+
+    Raises KerasOrthoError for "train" and "val" of no splits.
+    """
+    if "split" in samples.manifest.columns or split not in SPLITS:
+        return split
+    if split != "test":
+        raise KerasOrthoError(
+            f"{samples.manifest.path} has no column split, so it has no split {split}. Leave --split out to judge "
+            "all of it."
+        )
+    return "all"
 
 
 def seen_in_training(run: RunDirectory, samples: Sequence[Sample]) -> list[str] | None:

@@ -42,11 +42,11 @@ def test_another_manifest_with_one_class_and_a_broken_file(tmp_path: Path, capsy
     (tmp_path / "other/2.png").write_bytes(b"broken")
     rows = [{"image": f"{i}.png", "label": "upper"} for i in (1, 2)]
     manifest = tiny.write_rows(tmp_path / "other/clinic.csv", rows)
-    assert main(["evaluate", str(run.path), "--manifest", str(manifest), "--split", "all"]) == 1
+    assert main(["evaluate", str(run.path), "--manifest", str(manifest)]) == 1
     out = capsys.readouterr().out
     assert "not judged: 2.png" in out
     assert "undefined: no image of lower" in out
-    assert "1 images of unknown patients: " in out and "intervals resample single images" in out
+    assert f"1 images of unknown patients: all of {manifest}" in out and "intervals resample single images" in out
     assert "clinic-all.csv" in out
 
 

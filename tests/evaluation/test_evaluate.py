@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kerasortho
-from kerasortho.data.manifest import read_manifest, write_manifest
+from kerasortho.data.manifest import manifest_hash, read_manifest, write_manifest
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.evaluate import evaluate
 from kerasortho.evaluation.judging import Classified
@@ -118,6 +118,19 @@ def test_another_hospitals_manifest_needs_no_split_and_may_hold_one_class(
     assert (run.path / "predictions/other-hospital-all.csv").is_file()
     with pytest.raises(KerasOrthoError, match="replace the run's own results"):
         evaluate(run, manifest=manifest, split="all", name="test")
+
+
+def test_a_manifest_without_a_split_is_judged_as_a_whole_and_said_to_be(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    tiny.write_image(tmp_path / "other/1.png", (60, 40), True, 1)
+    path = tiny.write_rows(tmp_path / "other/clinic.csv", [{"image": "1.png", "label": "upper"}])
+    results = evaluate(run, manifest=path, figures=False)
+    assert (results["split"], results["table"]) == ("all", "predictions/clinic-all.csv")
+    assert results["manifest_sha256"] == manifest_hash(read_manifest(path))
+    with pytest.raises(KerasOrthoError, match=r"clinic.csv has no column split, so it has no split val. Leave --split"):
+        evaluate(run, manifest=path, split="val")
+    with pytest.raises(KerasOrthoError, match='Did you mean "test"'):
+        evaluate(run, manifest=path, split="tset")
 
 
 def test_images_of_another_manifest_that_the_model_was_trained_on_are_named(
