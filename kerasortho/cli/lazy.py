@@ -1,17 +1,9 @@
-"""What the command line loads late: a command's module when it is called, and TensorFlow, quietly, when needed."""
+"""What the command line loads late: a command's module, when it is called."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.util
-import os
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import click
@@ -65,60 +57,3 @@ class LazyGroup(click.Group):
         rows += [(name, command.help) for name, command in self.lazy.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up chatter off the terminal, whenever and by whomever TensorFlow is imported later.
-
-    ``TF_CPP_MIN_LOG_LEVEL`` alone does not: since TensorFlow 2.18 the first lines are logged before it is read
-    (tensorflow#100442). So stderr is held back while TensorFlow is imported and lists its devices, and shown if that
-    fails. Does nothing if TensorFlow is loaded already or if the user has set ``TF_CPP_MIN_LOG_LEVEL``.
-    """
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only
-    sys.meta_path.insert(0, _QuietFinder())
-
-
-class _QuietFinder(importlib.abc.MetaPathFinder):
-    """Finds tensorflow the usual way, once, and makes its import a silent one."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != "tensorflow":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            return spec
-        load = spec.loader.exec_module
-
-        def load_quietly(module: ModuleType) -> None:
-            with _stderr_held_back():
-                load(module)
-                module.config.list_physical_devices()  # here, or the same chatter comes with the first tensor
-
-        spec.loader.exec_module = load_quietly  # type: ignore[method-assign]
-        return spec
-
-
-@contextmanager
-def _stderr_held_back() -> Iterator[None]:
-    """Send file descriptor 2, which C++ writes to, into a temporary file; show it only if the block raises."""
-    try:
-        sys.stderr.flush()
-        saved = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no stderr at all: nothing to hold back
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -14,9 +14,10 @@ from pathlib import Path
 import click
 
 from kerasortho import __version__
-from kerasortho.cli.lazy import LazyCommand, LazyGroup, quiet_tensorflow
+from kerasortho.cli.lazy import LazyCommand, LazyGroup
 from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.files import explain_os_error
+from kerasortho.quiet import quiet_tensorflow
 
 COMMANDS = {
     "fit": LazyCommand("kerasortho.cli.fit:fit_command", "Train a model from a configuration, or resume a run."),

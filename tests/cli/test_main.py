@@ -204,21 +204,6 @@ def test_tensorflow_starts_without_chatter():
     assert answer.stderr == ""
 
 
-def test_tensorflow_that_fails_is_heard(tmp_path):
-    (tmp_path / "tensorflow.py").write_text(
-        "import os\nos.write(2, b'last words of C++\\n')\nraise ImportError('libfoo.so.1 is missing')\n"
-    )
-    code = """
-        import sys
-        from kerasortho.cli.lazy import quiet_tensorflow
-        quiet_tensorflow()
-        import tensorflow
-    """
-    answer = in_a_new_process(code=code, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("last words of C++") and "libfoo.so.1 is missing" in answer.stderr
-
-
 @pytest.mark.parametrize(("name", "option"), [("resnet50", "weights"), ("unet", "depth")])
 def test_models_describes_one_model(name, option, capsys, monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
