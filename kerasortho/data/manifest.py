@@ -61,13 +61,13 @@ class Manifest:
         rows = tuple({**row, name: str(value)} for row, value in zip(self.rows, values, strict=True))
         return replace(self, columns=columns, rows=rows)
 
-    def require_column(self, name: str) -> None:
-        """Raise KerasOrthoError, with a did-you-mean, unless there is a column ``name``."""
+    def require_column(self, name: str, *, wanted_by: str = "", fix: str = "") -> None:
+        """Raise KerasOrthoError, with a did-you-mean, unless there is a column ``name``.
+
+        ``wanted_by`` tells what names that column, ``fix`` what else can be done.
+        """
         if name not in self.columns:
-            raise KerasOrthoError(
-                f"{self.path} has no column {name!r}.{did_you_mean(name, self.columns)} "
-                f"Its columns are: {', '.join(self.columns)}."
-            )
+            raise _no_column(self.path, name, self.columns, wanted_by, fix)
 
 
 def is_excluded(row: Row) -> bool:
@@ -185,12 +185,17 @@ def _check_columns(columns: tuple[str, ...], source: Path) -> None:
         raise KerasOrthoError(f"{source} has the column {repeated[0]!r} more than once. Rename or remove one of them.")
 
 
+def _no_column(
+    path: str | Path, name: str, columns: Iterable[str], wanted_by: str = "", fix: str = ""
+) -> KerasOrthoError:
+    wanted = f", which {wanted_by} names" if wanted_by else ""
+    listed = f"Its columns are: {', '.join(columns)}.{fix and ' ' + fix}"
+    return KerasOrthoError(f'{path} has no column "{name}"{wanted}.{did_you_mean(name, columns)} {listed}')
+
+
 def _check_row(row: Row, place: str) -> None:
     if "image" not in row:
-        raise KerasOrthoError(
-            f"{place.split(', line')[0]} has no column 'image'.{did_you_mean('image', row)} "
-            f"Its columns are: {', '.join(row)}."
-        )
+        raise _no_column(place.split(", line")[0], "image", row)
     if not row["image"]:
         raise KerasOrthoError(f"{place}: the cell of column image is empty. Name a file or remove the line.")
     split, fold = row.get("split", ""), row.get("fold", "")

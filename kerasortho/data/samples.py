@@ -71,14 +71,10 @@ def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
     wanted = [truth, *(("data.where", column) for column in data.where)]
     if task == "segmentation" and data.ignore != DataConfig.ignore:  # the usual name may be absent: nothing is doubtful
         wanted.append(("data.ignore", data.ignore))
-    wanted.append(("data.fold", "fold") if data.fold is not None else ("the split", "split"))
+    wanted.append(("data.fold", "fold") if data.fold is not None else ("", "split"))
     for key, column in wanted:
-        if column not in manifest.columns:
-            fix = " Run `kerasortho data split` on it first." if column in ("split", "fold") else ""
-            raise KerasOrthoError(
-                f'{manifest.path}: there is no column "{column}", which {key} names.'
-                f"{did_you_mean(column, manifest.columns)} Columns: {', '.join(manifest.columns)}.{fix}"
-            )
+        fix = "Run `kerasortho data split` on it first." if column in ("split", "fold") else ""
+        manifest.require_column(column, wanted_by=key, fix=fix)
 
 
 def usable_split(row: Mapping[str, str], data: DataConfig, folds: int, task: Task, left_out: Counter[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kerasortho.data.manifest import SPLITS, read_manifest
 from kerasortho.data.samples import Sample, SampleSet, make_samples, usable_split
-from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.errors import KerasOrthoError
 from kerasortho.files import sha256_file
 from kerasortho.training.run import RunDirectory
 
@@ -23,12 +23,8 @@ def external_samples(run: RunDirectory, manifest_path: str | os.PathLike[str]) -
     Raises KerasOrthoError where the column with the truth is missing.
     """
     config, manifest = run.config, read_manifest(manifest_path)
-    truth = config.data.label if config.task == "classification" else config.data.mask
-    if truth not in manifest.columns:
-        raise KerasOrthoError(
-            f'{manifest.path}: there is no column "{truth}", which holds the truth for {run.path}.'
-            f"{did_you_mean(truth, manifest.columns)} Columns: {', '.join(manifest.columns)}."
-        )
+    key = "label" if config.task == "classification" else "mask"
+    manifest.require_column(getattr(config.data, key), wanted_by=f"data.{key} of {run.path}")
     rows = manifest.rows if "split" in manifest.columns else [{**row, "split": "test"} for row in manifest.rows]
     where = {column: values for column, values in config.data.where.items() if column in manifest.columns}
     data = replace(config.data, where=where, fold=None)

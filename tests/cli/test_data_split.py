@@ -64,7 +64,7 @@ def test_single_images_are_no_groups_for_the_next_split(manifest: Path) -> None:
         ([], "--group-column"),
         (["--fractions", "0.7;0.3", "--ungrouped"], "--fractions takes three numbers"),
         (["--fractions", "0.7,0.2,0.1", "--folds", "3", "--ungrouped"], "exclude each other"),
-        (["--group-column", "patient"], "no column 'patient'"),
+        (["--group-column", "patient"], 'no column "patient"'),
     ],
 )
 def test_refusals_write_nothing(manifest: Path, arguments: list[str], message: str) -> None:

@@ -134,7 +134,7 @@ def test_broken_archives(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(KerasOrthoError, match="part of the FracAtlas archive"):
         import_fracatlas(archive, tmp_path / "fa.csv")
     (archive / "dataset.csv").write_text("image,hand\nx.jpg,1\n")
-    with pytest.raises(KerasOrthoError, match="no column 'image_id'"):
+    with pytest.raises(KerasOrthoError, match='no column "image_id"'):
         import_fracatlas(archive, tmp_path / "fa.csv")
     assert not (tmp_path / "fa.csv").exists()
 

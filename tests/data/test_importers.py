@@ -108,7 +108,7 @@ def test_pairs_with_ambiguous_names(tmp_path: Path) -> None:
 def test_pairs_with_a_table_that_lacks_the_key(tmp_path: Path) -> None:
     put(tmp_path / "images" / "1.png", tmp_path / "masks" / "1.png")
     (tmp_path / "more.csv").write_text("image_id,limb\n1.png,upper\n")
-    with pytest.raises(KerasOrthoError, match=r"no column 'image_ids'.*Did you mean \"image_id\""):
+    with pytest.raises(KerasOrthoError, match=r"no column \"image_ids\".*Did you mean \"image_id\""):
         import_pairs(
             tmp_path / "images",
             tmp_path / "masks",

@@ -53,7 +53,7 @@ def test_refusals(images: Manifest, tmp_path: Path) -> None:
     grouped, _ = split_manifest(images, GroupChoice(id_blocks=3))
     with pytest.raises(KerasOrthoError, match="has groups already"):
         split_manifest(grouped, GroupChoice(id_blocks=5))
-    with pytest.raises(KerasOrthoError, match=r"no column 'lable'.*Did you mean \"label\""):
+    with pytest.raises(KerasOrthoError, match=r"no column \"lable\".*Did you mean \"label\""):
         split_manifest(images, GroupChoice(id_blocks=3), stratify="lable")
     (tmp_path / "004.png").write_bytes(b"broken")
     with pytest.raises(KerasOrthoError, match=r"1 images cannot be read: 004.png.*--exclude-broken"):

@@ -131,6 +131,11 @@ def test_a_manifest_without_a_split_is_judged_as_a_whole_and_said_to_be(tiny: Si
         evaluate(run, manifest=path, split="val")
     with pytest.raises(KerasOrthoError, match='Did you mean "test"'):
         evaluate(run, manifest=path, split="tset")
+    tiny.write_rows(path, [{"image": "1.png", "labels": "upper"}])
+    with pytest.raises(
+        KerasOrthoError, match=r'no column "label", which data.label of .*run names. Did you mean "labels"'
+    ):
+        evaluate(run, manifest=path)
 
 
 def test_images_of_another_manifest_that_the_model_was_trained_on_are_named(

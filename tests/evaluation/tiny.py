@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kerasortho.data.samples import load_samples
 from kerasortho.training.run import RunDirectory
 
 SIZE = (32, 32)
+write_rows = runpy.run_path(str(Path(__file__).parents[1] / "tables.py"))["write_rows"]
 
 
 def write_image(path: Path, shape: tuple[int, int], bright_top: bool, seed: int, bits: int = 8) -> np.ndarray:
@@ -28,15 +29,6 @@ def write_image(path: Path, shape: tuple[int, int], bright_top: bool, seed: int,
     pixels = ((0.1 + 0.7 * mask + noise) * white).astype(np.uint8 if bits == 8 else np.uint16)
     assert cv2.imwrite(str(path), pixels)
     return mask
-
-
-def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> Path:
-    """Write rows as a manifest."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def make_dataset(folder: Path, images: int = 16, empty: Sequence[int] = ()) -> Path:

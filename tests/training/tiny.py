@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import runpy
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 SIZE = (16, 16)
+write_rows = runpy.run_path(str(Path(__file__).parents[1] / "tables.py"))["write_rows"]
 
 
 def make_dataset(folder: Path, train: int = 22, val: int = 8, test: int = 0) -> Path:
@@ -39,15 +40,6 @@ def make_dataset(folder: Path, train: int = 22, val: int = 8, test: int = 0) -> 
             }
         )
     return write_rows(folder / "manifest.csv", rows)
-
-
-def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
-    """Write rows as a manifest."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def settings(manifest: Path, task: str = "classification", **training: Any) -> dict[str, Any]:
