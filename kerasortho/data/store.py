@@ -20,20 +20,18 @@ from typing import Literal
 
 import numpy as np
 
+from kerasortho.data.cache import COMPLETE, Place, lock_of, mark_used, partial_of
 from kerasortho.data.samples import Sample
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import explain_os_error, locked, write_json
-from kerasortho.machine import available_memory, processor_count
+from kerasortho.machine import processor_count
 from kerasortho.progress import Progress
 from kerasortho.radiograph.preprocessing import Preprocessing, content_mask, preprocess, preprocess_mask
 from kerasortho.radiograph.reading import read_mask, read_radiograph
 
 # Bits of a stored target: the mask; whether loss and scores count the pixel; whether it is image, not padding.
 FOREGROUND, COUNTED, CONTENT = 1, 2, 4
-MEMORY_SHARE = 0.3  # of the memory available now that prepared images may take
 VERSION = 1  # raised when prepared files of before must not be used any more
-
-Place = Literal["memory", "disk", "none"]
 
 
 class SampleStore:
@@ -121,7 +119,7 @@ class SampleStore:
 
     def _map(self, folder: Path, workers: int, label: str) -> None:
         """Use the prepared files in ``folder``, or write them first; of several processes one writes, others wait."""
-        lock = folder.with_name(f".{folder.name}.lock")
+        lock = lock_of(folder)
         try:
             with locked(lock):
                 self._write(folder, workers, label)
@@ -130,12 +128,13 @@ class SampleStore:
             with locked(lock, wait=True):
                 self._write(folder, workers, label)
         self._open(folder, "r")
+        mark_used(folder)
 
     def _write(self, folder: Path, workers: int, label: str) -> None:
         """Write the prepared files unless they are there: in a folder of another name, renamed when they are whole."""
         if self._is_whole(folder):
             return
-        partial = folder.with_name(f".{folder.name}.partial")
+        partial = partial_of(folder)
         try:
             for remains in (partial, folder):  # of a run that was killed, or damaged since
                 shutil.rmtree(remains, ignore_errors=True)
@@ -144,7 +143,7 @@ class SampleStore:
             self._open(partial, "r+")
             self._fill(workers, label)
             self._close()  # Windows renames no folder with open files
-            write_json(partial / "complete.json", {"images": len(self), "size": list(self.spec.size)})
+            write_json(partial / COMPLETE, {"images": len(self), "size": list(self.spec.size)})
             os.rename(partial, folder)
         except OSError as error:
             raise explain_os_error(error, folder) from error
@@ -159,7 +158,7 @@ class SampleStore:
 
     def _is_whole(self, folder: Path) -> bool:
         files = self._files(folder)
-        return (folder / "complete.json").is_file() and all(f.is_file() and f.stat().st_size == n for f, _, n in files)
+        return (folder / COMPLETE).is_file() and all(f.is_file() and f.stat().st_size == n for f, _, n in files)
 
     def _reserve(self, folder: Path) -> None:
         """Make the files at their full size: a disk too small is an error now, but a crash in a memory map."""
@@ -211,45 +210,6 @@ def read_fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...])
             f"is {shape[1]}x{shape[0]}. Export the mask at the image's own size; `kerasortho data check` finds all."
         )
     return mask
-
-
-def choose_place(
-    images: int, spec: Preprocessing, *, wanted: str, folder: Path, on_disk: bool = False
-) -> tuple[Place, int]:
-    """Return where prepared images go and how many bytes they take, by what memory and disk have left.
-
-    ``wanted`` is data.cache: "auto", or the user's choice; ``on_disk`` tells that they lie in ``folder`` already.
-    Raises KerasOrthoError if the user's choice cannot fit.
-    """
-    size = images * spec.size[0] * spec.size[1] * 3
-    memory, disk = available_memory(), _free_disk(folder)
-    if wanted == "memory" and size > memory:
-        raise KerasOrthoError(_does_not_fit("data.cache: memory", size, memory, "of memory available"))
-    if wanted == "disk" and size > disk and not on_disk:
-        raise KerasOrthoError(_does_not_fit("data.cache: disk", size, disk, f"free at {folder}"))
-    if wanted == "auto" and on_disk:
-        wanted = "disk"
-    elif wanted == "auto":
-        wanted = "memory" if size < MEMORY_SHARE * memory else "disk" if 2 * size < disk else "none"
-    return wanted, size  # type: ignore[return-value]
-
-
-def cache_folder(configured: str | None) -> Path:
-    """Return the folder of prepared images: data.cache_dir, $KERASORTHO_CACHE or ~/.cache/kerasortho."""
-    chosen = Path(configured or os.environ.get("KERASORTHO_CACHE") or "~/.cache/kerasortho")
-    return chosen.expanduser() / "prepared"
-
-
-def _does_not_fit(key: str, size: int, free: int, where: str) -> str:
-    return (
-        f"{key}: the prepared images need {size / 1e9:.1f} GB, but there are {free / 1e9:.1f} GB {where}. "
-        "Use data.cache: auto, or a smaller preprocessing.size."
-    )
-
-
-def _free_disk(folder: Path) -> int:
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    return shutil.disk_usage(existing).free
 
 
 def _fingerprint(file: Path | None) -> str:

@@ -16,9 +16,10 @@ import keras
 import tensorflow as tf
 
 from kerasortho.config import Config, apply_settings, config_from_dict, load_config
+from kerasortho.data.cache import cache_folder, choose_place
 from kerasortho.data.pipeline import batches_an_epoch
 from kerasortho.data.samples import SampleSet, load_samples
-from kerasortho.data.store import SampleStore, cache_folder, choose_place
+from kerasortho.data.store import SampleStore
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import explain_os_error, locked, remove_leftovers, write_json
 from kerasortho.models import MODELS, build_model, get_model_entry, save_model, unfreeze

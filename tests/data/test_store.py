@@ -11,7 +11,6 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 
 from kerasortho.data import store as store_module
 from kerasortho.data.samples import Sample
-from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore, cache_folder, choose_place, prepare
+from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore, prepare
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
 from kerasortho.radiograph.reading import read_radiograph
@@ -293,57 +292,3 @@ def test_two_processes_at_once_prepare_once(samples, tmp_path, in_a_process):
     answers = [process.communicate(timeout=60)[0].split() for process in (first, second)]
     assert [int(read) for read, _ in answers] == [6, 0]
     assert answers[0][1] == answers[1][1]
-
-
-class TestChoosePlace:
-    """Where prepared images go, by what is left of memory and disk."""
-
-    @pytest.fixture
-    def machine(self, monkeypatch):
-        def has(memory: float, disk: float) -> None:
-            monkeypatch.setattr(store_module, "available_memory", lambda: int(memory * 1e9))
-            monkeypatch.setattr(store_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=int(disk * 1e9)))
-
-        return has
-
-    SPEC = Preprocessing(size=(1000, 1000))  # 3 MB an image
-
-    @pytest.mark.parametrize(
-        ("memory", "disk", "expected"),
-        [
-            (16, 100, "memory"),  # 3 GB are less than 30 % of 16
-            (8, 100, "disk"),
-            (8, 5, "none"),  # a disk that would be more than half full of them
-            (0, 0, "none"),
-        ],
-    )
-    def test_auto(self, machine, tmp_path, memory, disk, expected):
-        machine(memory, disk)
-        assert choose_place(1000, self.SPEC, wanted="auto", folder=tmp_path) == (expected, 3_000_000_000)
-
-    def test_auto_takes_what_is_on_disk_already(self, machine, tmp_path):
-        machine(8, 1)
-        assert choose_place(1000, self.SPEC, wanted="auto", folder=tmp_path, on_disk=True)[0] == "disk"
-        assert choose_place(1000, self.SPEC, wanted="disk", folder=tmp_path, on_disk=True)[0] == "disk"
-
-    @pytest.mark.parametrize("wanted", ["memory", "disk", "none"])
-    def test_wish_is_granted_where_it_fits(self, machine, tmp_path, wanted):
-        machine(4, 4)
-        assert choose_place(1000, self.SPEC, wanted=wanted, folder=tmp_path / "not" / "there")[0] == wanted
-
-    @pytest.mark.parametrize(("wanted", "words"), [("memory", "of memory available"), ("disk", "free at")])
-    def test_wish_that_does_not_fit(self, machine, tmp_path, wanted, words):
-        machine(2, 2)
-        with pytest.raises(KerasOrthoError) as caught:
-            choose_place(1000, self.SPEC, wanted=wanted, folder=tmp_path)
-        assert f"data.cache: {wanted}" in str(caught.value) and words in str(caught.value)
-        assert "need 3.0 GB, but there are 2.0 GB" in str(caught.value)
-
-
-def test_cache_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("KERASORTHO_CACHE", raising=False)
-    assert cache_folder(None) == tmp_path / ".cache" / "kerasortho" / "prepared"
-    monkeypatch.setenv("KERASORTHO_CACHE", str(tmp_path / "a"))
-    assert cache_folder(None) == tmp_path / "a" / "prepared"
-    assert cache_folder("~/b") == tmp_path / "b" / "prepared"
