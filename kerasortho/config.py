@@ -240,7 +240,7 @@ def _set_key(values: dict[str, Any], key: str, value: Any) -> None:
             place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
         place[int(last) if isinstance(place, list) else last] = value
     except (IndexError, ValueError, AttributeError, TypeError):
-        raise KerasOrthoError(f'--set {key}: there is no such place in the configuration.') from None
+        raise KerasOrthoError(f"--set {key}: there is no such place in the configuration.") from None
 
 
 def _plain(value: Any) -> Any:

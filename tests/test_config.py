@@ -109,7 +109,7 @@ def test_later_settings_win():
     [
         ("nonsense", ["--set wants KEY=VALUE", "'nonsense'"]),
         ("=3", ["--set wants KEY=VALUE"]),
-        ("training.batchsize=3", ['Unknown key "training.batchsize"', 'Did you mean', 'batch_size"?']),
+        ("training.batchsize=3", ['Unknown key "training.batchsize"', "Did you mean", 'batch_size"?']),
         ("trainig.batch_size=3", ['Unknown key "trainig"', 'Did you mean "training"?']),
         ("name.more=3", ["--set name.more: there is no such place"]),
         ("training.phases.9.epochs=3", ["--set training.phases.9.epochs: there is no such place"]),

@@ -56,9 +56,7 @@ def resampling_matrix_graph(source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
 
 
-def _resample(
-    image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> tf.Tensor:
+def _resample(image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     vertical = resampling_matrix_graph(rows, height)
     horizontal = resampling_matrix_graph(columns, width)
     return tf.matmul(tf.matmul(vertical, image), horizontal, transpose_b=True)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.models.batchnorm import AUTO, learning_batchnorm, mark_learning_batchnorm
 from kerasortho.models.weights import PublishedWeights, load_backbone_weights
 
 BACKBONE = "backbone"  # name of the nested base in every model that has one
@@ -100,7 +101,12 @@ def get_backbone(name: str) -> Backbone:
 
 
 def build_backbone(
-    name: str, input_size: tuple[int, int], *, weights: str | None = "imagenet", outputs: tuple[str, ...] = ()
+    name: str,
+    input_size: tuple[int, int],
+    *,
+    weights: str | None = "imagenet",
+    learn_batchnorm_from: str | None = AUTO,
+    outputs: tuple[str, ...] = (),
 ) -> keras.Model:
     """Return the frozen base network as a model named "backbone", ready to be nested in another.
 
@@ -109,10 +115,11 @@ def build_backbone(
         input_size: height and width of the input, in pixels.
         weights: "imagenet" (fetched once, then read from the cache), a path to a weights file of the same network with
             ``include_top=False`` (``.h5`` or ``.weights.h5``), or None for random values.
+        learn_batchnorm_from: see `kerasortho.models.batchnorm.mark_learning_batchnorm`.
         outputs: layers whose outputs the model returns as a list; none: the last one alone.
 
     Returns:
-        A model from scaled ``(B, H, W, 3)`` to features, with ``trainable=False``. Call it with ``training=False``.
+        A model from scaled ``(B, H, W, 3)`` to features, with ``trainable=False``. Call it with `call_backbone`.
 
     Raises:
         KerasOrthoError: for an unknown name, a file that is missing, damaged or made for another network, or a
@@ -125,7 +132,17 @@ def build_backbone(
     features: Any = [network.get_layer(layer).output for layer in outputs] or network.output
     backbone = keras.Model(network.input, features, name=BACKBONE)
     backbone.trainable = False
+    mark_learning_batchnorm(backbone, learn_batchnorm_from)
     return backbone
+
+
+def call_backbone(backbone: keras.Model, image: Any, name: str) -> Any:
+    """Return the features of the grey ``image`` ``(B, H, W, 1)`` in [0, 1].
+
+    The base runs in inference mode for good, whatever of it is trained; unless it has BatchNorm layers that learn.
+    """
+    training = None if learning_batchnorm(backbone) else False
+    return backbone(scale_grey_input(image, name), training=training)
 
 
 def scale_grey_input(image: Any, name: str) -> Any:

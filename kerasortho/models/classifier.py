@@ -8,7 +8,8 @@ import keras
 from keras import layers
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
-from kerasortho.models.backbones import build_backbone, scale_grey_input
+from kerasortho.models.backbones import build_backbone, call_backbone
+from kerasortho.models.batchnorm import AUTO
 
 POOLINGS = ("avg", "max", "avgmax")
 
@@ -19,6 +20,7 @@ def build_classifier(
     input_size: tuple[int, int],
     classes: int,
     weights: str | None = "imagenet",
+    learn_batchnorm_from: str | None = AUTO,
     pooling: str = "avg",
     dropout: float = 0.2,
     hidden_units: int = 0,
@@ -26,7 +28,8 @@ def build_classifier(
     """Return an image classifier by transfer learning (Zhang 2024, doi:10.32629/jcmr.v5i2.2332).
 
     The base is frozen and runs in inference mode for good, so its BatchNorm statistics stay ImageNet's; which of its
-    layers are trained is decided by `kerasortho.models.fine_tuning.unfreeze`.
+    layers are trained is decided by `kerasortho.models.fine_tuning.unfreeze`. BatchNorm layers that were never trained
+    are the exception: they learn where the layers around them do.
 
     Layers: "image" -> "grey_to_channels" -> "input_scaling" -> "backbone" (nested) -> "pool" -> "dropout" ->
     "logits" -> "probabilities".
@@ -36,6 +39,8 @@ def build_classifier(
         input_size: height and width, in pixels, at least 32.
         classes: number of classes, at least 2.
         weights: "imagenet", the path of a weights file of the base without top, or None for random values.
+        learn_batchnorm_from: the base's BatchNorm layers from this one on learn, such as "conv5_block1"; None: none;
+            "auto": from the first that holds no statistics, as with weights files that leave out the last stage.
         pooling: "avg", "max", or "avgmax" for both side by side.
         dropout: fraction of pooled features dropped in training, in [0, 1).
         hidden_units: width of one ReLU layer between pooling and logits; 0 for none.
@@ -48,8 +53,8 @@ def build_classifier(
     """
     check_arguments(input_size, classes, pooling, dropout, hidden_units)
     image = keras.Input((*input_size, 1), name="image", dtype="float32")
-    base = build_backbone(backbone, input_size, weights=weights)
-    features = base(scale_grey_input(image, backbone), training=False)
+    base = build_backbone(backbone, input_size, weights=weights, learn_batchnorm_from=learn_batchnorm_from)
+    features = call_backbone(base, image, backbone)
     x = _pool(features, pooling)
     if hidden_units:
         x = layers.Dense(hidden_units, activation="relu", name="hidden")(x)

@@ -8,7 +8,8 @@ import keras
 from keras import layers
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.models.backbones import build_backbone, get_backbone, scale_grey_input
+from kerasortho.models.backbones import build_backbone, call_backbone, get_backbone
+from kerasortho.models.batchnorm import AUTO
 from kerasortho.models.segmentation_head import (
     UPSAMPLINGS,
     check_divisible,
@@ -27,16 +28,18 @@ def build_encoder_unet(
     *,
     input_size: tuple[int, int],
     weights: str | None = "imagenet",
+    learn_batchnorm_from: str | None = AUTO,
     encoder_stride: int = 32,
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16),
-    freeze_encoder: bool = False,
-    freeze_batchnorm: bool | None = None,
     upsampling: str = "bilinear",
     dropout: float = 0.0,
     activation: str = "sigmoid",
     prior: float | None = None,
 ) -> keras.Model:
     """Return a U-Net on a ``keras.applications`` encoder.
+
+    The encoder is frozen and runs in inference mode; which of its layers are trained is decided by
+    `kerasortho.models.fine_tuning.unfreeze`.
 
     Layers: "image" -> "grey_to_channels" -> "input_scaling" -> "backbone" (nested, one output a scale) ->
     ``decoder_i_*`` (level ``i`` has stride ``2**i``) -> "logits" -> "probability". The encoder offers skips at strides
@@ -46,12 +49,10 @@ def build_encoder_unet(
         backbone: key of `kerasortho.models.backbones.BACKBONES`, such as "resnet50" or "mobilenetv2".
         input_size: height and width in pixels, multiples of ``encoder_stride``.
         weights: "imagenet", the path of a weights file of the base without top, or None for random values.
+        learn_batchnorm_from: as for `kerasortho.models.classifier.build_classifier`.
         encoder_stride: how far the encoder is used: 32 is all of it, 16 leaves out its last and heaviest stage, 8 two.
         decoder_filters: filters of the decoder's levels, the coarsest first; as many as halvings (surplus is cut off
             from the front).
-        freeze_encoder: whether no layer of the encoder is trained.
-        freeze_batchnorm: whether the encoder's BatchNorm keeps its statistics, scales and offsets, which small batches
-            would spoil. None: yes with pretrained weights, no with random ones.
         upsampling: "transposed" or "bilinear".
         dropout: fraction of the coarsest features dropped in training, in [0, 1).
         activation: "sigmoid", or "softmax" over two channels (background, foreground).
@@ -72,11 +73,10 @@ def build_encoder_unet(
 
     image = segmentation_input(input_size)
     skip_layers = get_backbone(backbone).skips[: len(filters)]
-    encoder = build_backbone(backbone, input_size, weights=weights, outputs=skip_layers)
-    if freeze_batchnorm is None:
-        freeze_batchnorm = weights is not None
-    _set_trained_layers(encoder, not freeze_encoder, freeze_batchnorm)
-    *skips, x = encoder(scale_grey_input(image, backbone), training=False if freeze_batchnorm else None)
+    encoder = build_backbone(
+        backbone, input_size, weights=weights, learn_batchnorm_from=learn_batchnorm_from, outputs=skip_layers
+    )
+    *skips, x = call_backbone(encoder, image, backbone)
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)
     x = _decode(x, [image, *skips], filters, upsampling)
@@ -94,14 +94,6 @@ def _level_filters(decoder_filters: tuple[int, ...], encoder_stride: int) -> lis
             f"{encoder_stride}. Received: {list(decoder_filters)}."
         )
     return list(decoder_filters[-levels:])
-
-
-def _set_trained_layers(encoder: keras.Model, trained: bool, freeze_batchnorm: bool) -> None:
-    encoder.trainable = trained  # reaches every layer inside; BatchNorm is an exception to be made after it
-    if trained and freeze_batchnorm:
-        for layer in encoder.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False
 
 
 def _decode(x: Any, skips: list[Any], filters: list[int], upsampling: str) -> Any:

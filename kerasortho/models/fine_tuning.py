@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import keras
 
-from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.errors import KerasOrthoError
 from kerasortho.models.backbones import BACKBONE
+from kerasortho.models.batchnorm import learning_batchnorm
+from kerasortho.models.blocks import first_index
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ def unfreeze(model: keras.Model, from_layer: str | None) -> int:
     """Train the backbone of ``model`` from ``from_layer`` on and freeze the part before it.
 
     BatchNorm layers stay frozen in both senses: their scales and offsets are not trained, and their statistics do not
-    move. Compile the model afterwards: an optimizer keeps the variables it was built with.
+    move; but for those that were never trained before (`kerasortho.models.batchnorm`). Compile the model afterwards: an
+    optimizer keeps the variables it was built with.
 
     Args:
         model: a model of the registry that has a backbone.
@@ -51,43 +54,12 @@ def unfreeze(model: keras.Model, from_layer: str | None) -> int:
         if from_layer is None:
             return 0
         raise KerasOrthoError(f'The model "{model.name}" has no pretrained backbone: there is nothing to unfreeze.')
-    first = _first_index(base, from_layer)
+    first, learning = first_index(base, from_layer), set(learning_batchnorm(base))
     base.trainable = from_layer is not None  # sets every layer inside as well: their own flags come after
     for index, layer in enumerate(base.layers):
-        layer.trainable = index >= first and not isinstance(layer, keras.layers.BatchNormalization)
+        frozen_kind = isinstance(layer, keras.layers.BatchNormalization) and layer not in learning
+        layer.trainable = index >= first and not frozen_kind
     return len(base.trainable_variables)
-
-
-def _first_index(base: keras.Model, from_layer: str | None) -> int:
-    if from_layer is None:
-        return len(base.layers)
-    if from_layer == "all":
-        return 0
-    for index, layer in enumerate(base.layers):
-        if layer.name.startswith(from_layer):
-            return index
-    blocks = block_names(base)
-    raise KerasOrthoError(
-        f'No backbone layer\'s name starts with "{from_layer}".{did_you_mean(from_layer, [*blocks, "all"])} '
-        f'Blocks: {", ".join(blocks)}; or "all".'
-    )
-
-
-def block_names(base: keras.Model) -> list[str]:
-    """Return the prefixes that name the blocks of a backbone, in order: names up to their block's number."""
-    names = dict.fromkeys(_block_of(layer.name) for layer in base.layers if layer.weights)
-    return list(names)
-
-
-def _block_of(layer_name: str) -> str:
-    parts = layer_name.split("_")
-    if parts[0] == "block" and len(parts) > 1:  # MobileNetV2: block_13_expand
-        return "_".join(parts[:2])
-    if len(parts) > 1 and parts[1].startswith("block"):  # ResNet, DenseNet: conv5_block1_1_conv
-        return "_".join(parts[:2])
-    if layer_name.startswith(("Conv_1", "expanded_conv")):  # MobileNetV2's last and first
-        return layer_name[:6] if layer_name.startswith("Conv_1") else "expanded_conv"
-    return parts[0]
 
 
 def count_parameters(model: keras.Model) -> ParameterCount:

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.models.batchnorm import MOMENTUM
 
 UPSAMPLINGS = ("transposed", "bilinear")
 ACTIVATIONS = ("sigmoid", "softmax")
@@ -46,8 +47,7 @@ def conv_bn_relu(x: Any, filters: int, name: str) -> Any:
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(
         x
     )
-    # Momentum 0.9, not Keras's 0.99: with the few batches of a small dataset the statistics would lag epochs behind.
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 

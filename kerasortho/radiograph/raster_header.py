@@ -135,9 +135,7 @@ def _read_jpeg(data: bytes) -> RasterHeader:
             truncated = truncated or _missing_restart(data, position, wanted)
     if channels == 4:
         refused = "a CMYK image has no grey scale of its own"
-    return RasterHeader(
-        "JPEG", height, width, channels, orientation, scans, end, truncated=truncated, refused=refused
-    )
+    return RasterHeader("JPEG", height, width, channels, orientation, scans, end, truncated=truncated, refused=refused)
 
 
 def _jpeg_units(frame: bytes, height: int, width: int, channels: int) -> int:
@@ -197,9 +195,7 @@ def _has_second_image(data: bytes, following: int) -> bool:
     return not tags.get(254, (0,))[0] & 1  # bit 0: a reduced copy, such as a preview
 
 
-def _read_directory(
-    data: bytes, offset: int | None = None
-) -> tuple[dict[int, tuple[int, ...]], int, dict[int, int]]:
+def _read_directory(data: bytes, offset: int | None = None) -> tuple[dict[int, tuple[int, ...]], int, dict[int, int]]:
     """Return a TIFF directory's integers (tag -> values), the next directory's offset, and tag -> entry's offset."""
     order = "<" if data[:2] == b"II" else ">"
     if offset is None:

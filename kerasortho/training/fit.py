@@ -22,7 +22,7 @@ from kerasortho.data.samples import SampleSet, load_samples
 from kerasortho.data.store import SampleStore
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import explain_os_error, locked, remove_leftovers, write_json
-from kerasortho.models import MODELS, build_model, get_model_entry, save_model, unfreeze
+from kerasortho.models import MODELS, build_model, get_base, get_model_entry, save_model, unfreeze
 from kerasortho.training.loop import Trainer
 from kerasortho.training.objective import check_objective
 from kerasortho.training.plan import describe_plan, make_plan, require_disk
@@ -66,7 +66,7 @@ def fit(
     folder = Path(runs) / config.name
     with _explained(config, folder):
         samples, model = _check(config)  # before the folder: its name may be among the things to be changed
-        return _start(folder, config, samples, model)
+        return _start(folder, _settled(config, model), samples, model)
 
 
 def resume(path: str | os.PathLike[str]) -> RunDirectory:
@@ -98,6 +98,15 @@ def _check(config: Config) -> tuple[SampleSet, keras.Model]:
     return samples, _build(config, samples)
 
 
+def _settled(config: Config, model: keras.Model) -> Config:
+    """Return ``config`` with what the weights file decided, so that a resumed run needs the file no more."""
+    key, base = "learn_batchnorm_from", get_base(model)
+    if base is None or key not in get_model_entry(config.model.name).options:
+        return config
+    options = {**config.model.options, key: base.learn_batchnorm_from}
+    return replace(config, model=replace(config.model, options=options))
+
+
 def _start(folder: Path, config: Config, samples: SampleSet, model: keras.Model) -> RunDirectory:
     """Say the plan, write the run directory and train; a folder that has no checkpoint yet is removed on failure."""
     with _locked(folder):
@@ -127,8 +136,6 @@ def _build(config: Config, samples: SampleSet, *, pretrained: bool = True) -> ke
         )
     options = {**entry.options, **config.model.options}
     if not pretrained and "weights" in options:
-        if options.get("freeze_batchnorm", True) is None:  # "as fits the weights": those of before, not these
-            options["freeze_batchnorm"] = options["weights"] is not None
         options["weights"] = None
     model = build_model(
         config.model.name, input_size=config.preprocessing.size, classes=len(samples.classes), **options

@@ -52,6 +52,7 @@ def make_plan(
         "left_out": dict(samples.left_out),
         "batches_an_epoch": steps,
         "phases": phases,
+        "learn_batchnorm_from": config.model.options.get("learn_batchnorm_from"),
         "prepared_images": cache,
         "memory_bytes": _memory(model, config) + (cache["bytes"] if cache["place"] == "memory" else 0),
         "disk_bytes": _disk(model),
@@ -79,6 +80,9 @@ def describe_plan(plan: dict[str, Any]) -> str:
             f"{phase['learning_rate']:g}{what}; {phase['trained_parameters']:,} parameters trained, "
             f"{phase['frozen_parameters']:,} frozen",
         ))  # fmt: skip
+    if plan["learn_batchnorm_from"]:
+        where = f"from {plan['learn_batchnorm_from']} on: the weights of the base hold no statistics for it"
+        rows.append(("batchnorm", f"learns {where}"))
     cache = plan["prepared_images"]
     rows.append(("prepared", f"{cache['bytes'] / 1e6:,.0f} MB, kept: {cache['place']}"))
     rows.append((

@@ -27,7 +27,8 @@ def build_new() -> Callable[[str], keras.Model]:
 
 
 def build_small(name: str) -> keras.Model:
-    wanted = {"depth": 2, "base_filters": 4, "weights": None}
+    # no weights to load, yet BatchNorm as with them
+    wanted = {"depth": 2, "base_filters": 4, "weights": None, "learn_batchnorm_from": None}
     options = {option: value for option, value in wanted.items() if option in MODELS[name].options}
     return build_model(name, input_size=SIZE, classes=2 if MODELS[name].task == "classification" else 1, **options)
 

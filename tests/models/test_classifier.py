@@ -11,7 +11,7 @@ import pytest
 from kerasortho.errors import KerasOrthoError
 from kerasortho.models import build_model, count_parameters, get_base, unfreeze
 from kerasortho.models.backbones import BACKBONES, scale_grey_input
-from kerasortho.models.fine_tuning import block_names
+from kerasortho.models.blocks import block_names
 from kerasortho.training.losses import classification_loss
 
 LABELS = np.array([[0, 1], [0, 1]], np.float32)

@@ -23,7 +23,7 @@ def test_encoder_is_used_as_far_as_asked(stride: int, levels: int) -> None:
 
 
 def test_encoder_is_frozen_until_it_is_set_free() -> None:
-    model = small()
+    model = small(learn_batchnorm_from=None)
     assert get_base(model).trainable_weights == [] and model.trainable_weights
     unfreeze(model, "all")
     trained = [w.path for w in get_base(model).trainable_weights]

@@ -39,8 +39,10 @@ def tiff(values: np.ndarray, photometric: int = 1, order: str = "<", **more: int
     entries |= {278: height, 279: len(data)} | {names[name]: value for name, value in more.items()}
     directory = struct.pack(order + "H", len(entries))
     for tag, value in sorted(entries.items()):
-        directory += struct.pack(order + "HHII", tag, 4, 1, value) if tag in (273, 279) else (
-            struct.pack(order + "HHIHH", tag, 3, 1, value, 0)
+        directory += (
+            struct.pack(order + "HHII", tag, 4, 1, value)
+            if tag in (273, 279)
+            else (struct.pack(order + "HHIHH", tag, 3, 1, value, 0))
         )
     magic = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(data))
     return magic + data + directory + struct.pack(order + "I", 0)

@@ -105,3 +105,30 @@ def test_stopped_by_signals_and_killed_at_random(command, recipe, reference, sam
         child = command("fit", "--resume", run)
     assert child.wait() == 0, child.output
     same(run, reference)
+
+
+def test_resumed_model_is_built_alike_without_its_weights_file(tiny, dataset, tmp_path):
+    """What the file decided, which BatchNorm learns, is in the configuration of the run."""
+    keras = pytest.importorskip("keras")
+    from kerasortho.config import config_from_dict
+    from kerasortho.models import count_parameters, get_base
+    from kerasortho.training.fit import _build, _check, _settled
+
+    network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in network.layers[:-20]:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_variance.assign(layer.moving_variance * 2)
+    network.save_weights(tmp_path / "incomplete.weights.h5")
+    values = tiny.settings(dataset, phases=[{"epochs": 1, "unfreeze_from": "all"}])
+    values["model"] = {"name": "mobilenetv2", "options": {"weights": str(tmp_path / "incomplete.weights.h5")}}
+    values["preprocessing"] = {"size": [32, 32]}
+    samples, model = _check(config_from_dict(values))
+    config = _settled(config_from_dict(values), model)
+    assert config.model.options["learn_batchnorm_from"] == get_base(model).learn_batchnorm_from == "block_15_expand_BN"
+    again = _build(config_from_dict(config.to_dict()), samples, pretrained=False)
+    assert [w.path for w in again.trainable_weights] == [w.path for w in model.trainable_weights]
+    calls = [{layer["name"]: layer["inbound_nodes"] for layer in m.get_config()["layers"]} for m in (model, again)]
+    assert calls[0]["backbone"][0]["kwargs"].get("training") is None
+    assert calls[0]["backbone"][0]["kwargs"] == calls[1]["backbone"][0]["kwargs"]
+    unsettled = _build(config_from_dict(values), samples, pretrained=False)
+    assert count_parameters(again).trained < count_parameters(unsettled).trained
