@@ -1,10 +1,11 @@
 """The paper's question, on real masks: softmax cross-entropy against binary cross-entropy against BCE + Dice.
 
-Trains the same recipe once a loss and seed (each in its own process, resumed where a run directory is), judges
-every run on the test split and compares image by image: paired differences in Dice, averaged over seeds, with a 95 %
-interval from resampling groups.
+Trains the same recipe once a loss, fold and seed (each in its own process, resumed where a run directory is), judges
+every run on its test images and compares image by image: paired differences in Dice, averaged over seeds, with a 95 %
+interval from resampling groups. With all folds of a manifest, every image is tested once a seed.
 
-    python tools/compare_losses.py configs/bone-unet.yaml --runs runs/losses --seeds 0 1 2 --set data.manifest=bones.csv
+    python tools/compare_losses.py configs/bone-unet.yaml --runs runs/losses --folds 0 1 2 3 4 \\
+        --set data.manifest=bones.csv --set preprocessing.size=[224,224] --set training.epochs=20
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import csv
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +35,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--runs", type=Path, default=Path("runs/losses"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folds", type=int, nargs="+", help="folds of the manifest; none: its one test split")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    dice: dict[str, list[dict[str, float]]] = {name: [] for name in LOSSES}
+    dice: dict[str, list[dict[str, float]]] = {name: [{} for _ in arguments.seeds] for name in LOSSES}
     groups: dict[str, str] = {}
-    for seed in arguments.seeds:
-        for name, changes in LOSSES.items():
-            run = arguments.runs / f"{name}-{seed}"
-            settings = [*arguments.settings, *changes, f"training.seed={seed}"]
-            train_and_judge(arguments.config, run, settings)
-            rows = read_rows(run)
-            groups.update({row["image"]: row["group"] for row in rows})
-            dice[name].append({row["image"]: float(row["dice"]) for row in rows if row["dice"]})
+    for fold, (number, seed), name in product(arguments.folds or [None], enumerate(arguments.seeds), LOSSES):
+        run = arguments.runs / (f"{name}-{seed}" if fold is None else f"{name}-{seed}-fold{fold}")
+        settings = [*arguments.settings, *LOSSES[name], f"training.seed={seed}"]
+        train_and_judge(arguments.config, run, settings if fold is None else [*settings, f"data.fold={fold}"])
+        for row in read_rows(run):
+            groups[row["image"]] = row["group"]
+            if row["dice"]:
+                dice[name][number][row["image"]] = float(row["dice"])
     report(dice, groups)
 
 
