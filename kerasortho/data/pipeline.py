@@ -6,6 +6,8 @@ and on e alone, and augmentation is stateless, so that a run can be resumed in t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +17,8 @@ from kerasortho.data.augmentation_spec import Augmentation
 from kerasortho.data.border_weights import border_weight_map
 from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
 from kerasortho.errors import KerasOrthoError
+
+Visits = tuple[np.ndarray, np.ndarray]  # sample numbers (N,) int64 in their order, and their seeds (N, 2) int32
 
 
 def epoch_order(store: SampleStore, config: Config, epoch: int) -> np.ndarray:
@@ -43,21 +47,37 @@ def batches_an_epoch(store: SampleStore, config: Config) -> int:
     return -(-len(epoch_order(store, config, 0)) // config.training.batch_size)
 
 
-def training_batches(store: SampleStore, config: Config, epoch: int, order: np.ndarray) -> tf.data.Dataset:
-    """Return the batches of ``epoch`` for the sample numbers ``order``, augmented; see `_batches` for shapes."""
-    seeds = np.stack([order, np.full(len(order), epoch * 1_000_003 + config.training.seed)], axis=1)
-    return _batches(store, config, order, seeds.astype(np.int32), config.augmentation)
+class TrainingBatches:
+    """The augmented batches of any epoch, from one graph.
+
+    A graph anew for each epoch would cost a second, and half a megabyte of memory that TensorFlow does not give back.
+    """
+
+    def __init__(self, store: SampleStore, config: Config) -> None:
+        self._config = config
+        self._visits = np.zeros(0, np.int64), np.zeros((0, 2), np.int32)
+        self._dataset = _batches(store, config, lambda: self._visits, config.augmentation)
+
+    def of(self, epoch: int, order: np.ndarray) -> tf.data.Dataset:
+        """Return the batches of ``epoch`` for the sample numbers ``order``; see `_batches` for shapes.
+
+        To be gone through before the next epoch is asked for.
+        """
+        seeds = np.stack([order, np.full(len(order), epoch * 1_000_003 + self._config.training.seed)], axis=1)
+        self._visits = order.astype(np.int64), seeds.astype(np.int32)
+        return self._dataset
 
 
 def evaluation_batches(store: SampleStore, config: Config) -> tf.data.Dataset:
     """Return all samples in their order, not augmented; see `_batches` for shapes."""
-    return _batches(store, config, np.arange(len(store)), np.zeros((len(store), 2), np.int32), Augmentation())
+    visits = np.arange(len(store), dtype=np.int64), np.zeros((len(store), 2), np.int32)
+    return _batches(store, config, lambda: visits, Augmentation())
 
 
 def _batches(
-    store: SampleStore, config: Config, order: np.ndarray, seeds: np.ndarray, augmentation: Augmentation
+    store: SampleStore, config: Config, visits: Callable[[], Visits], augmentation: Augmentation
 ) -> tf.data.Dataset:
-    """Return batches (image, target).
+    """Return batches (image, target) of the sample numbers (N,) and their seeds (N, 2) that ``visits`` tells of.
 
     image (B, h, w, 1) float32 in [0, 1]. Segmentation target (B, h, w, 2) float32: mask {0, 1} and weight w_n >= 0;
     classification target (B, C) float32 one-hot.
@@ -85,7 +105,12 @@ def _batches(
         weight = tf.ensure_shape(weight, size if border else (1, 1))[..., None] * _bit(target, COUNTED)
         return augment(image, tf.concat([_bit(target, FOREGROUND), weight], axis=-1), seed, augmentation, content)
 
-    dataset = tf.data.Dataset.from_tensor_slices((order.astype(np.int64), seeds, labels[order]))
+    def samples() -> Iterator[tuple[np.int64, np.ndarray, np.int32]]:
+        order, seeds = visits()
+        yield from zip(order, seeds, labels[order], strict=True)
+
+    signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.int32)
+    dataset = tf.data.Dataset.from_generator(samples, output_signature=signature)
     dataset = dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(config.training.batch_size).prefetch(tf.data.AUTOTUNE)
 

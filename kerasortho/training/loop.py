@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasortho.config import Config
-from kerasortho.data.pipeline import batches_an_epoch, epoch_order, evaluation_batches, training_batches
+from kerasortho.data.pipeline import TrainingBatches, batches_an_epoch, epoch_order, evaluation_batches
 from kerasortho.data.store import SampleStore
 from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.models import unfreeze
@@ -38,6 +38,7 @@ class Trainer:
         self.progression = progression
         self.last, self.best = run.checkpoints / "last.npz", run.checkpoints / "best.npz"
         self.steps = batches_an_epoch(train, self.config)
+        self.batches = TrainingBatches(train, self.config)
         self.validation = evaluation_batches(val, self.config)
         self.log = TensorBoardLog(run.path / "logs")
         self.stop_asked = False
@@ -129,7 +130,7 @@ class Trainer:
         saved = time.monotonic()
         label = f"epoch {at.epoch + 1}/{self.config.epochs}"
         with Progress(self.steps - at.batch, label, quiet_end=True) as progress:
-            for image, target in training_batches(self.train_store, self.config, at.epoch, order):
+            for image, target in self.batches.of(at.epoch, order):
                 logs = {name: float(value) for name, value in self.step(image, target).items()}
                 at.batch += 1
                 self._require_finite(logs, "loss")

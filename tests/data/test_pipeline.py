@@ -21,10 +21,10 @@ from kerasortho.radiograph.preprocessing import Preprocessing
 tf = pytest.importorskip("tensorflow")
 from kerasortho.data.border_weights import border_weight_map  # noqa: E402
 from kerasortho.data.pipeline import (  # noqa: E402
+    TrainingBatches,
     batches_an_epoch,
     epoch_order,
     evaluation_batches,
-    training_batches,
 )
 
 SIZE = (12, 10)
@@ -126,7 +126,7 @@ class TestBatches:
     def test_segmentation(self):
         store = FakeStore(10)
         order = epoch_order(store, config(), 0)
-        batches = list(training_batches(store, config(), 0, order))
+        batches = list(TrainingBatches(store, config()).of(0, order))
         assert [len(image) for image, _ in batches] == [4, 4, 2]
         images, targets = arrays(batches)
         assert images.dtype == targets.dtype == np.float32
@@ -141,7 +141,7 @@ class TestBatches:
         store = FakeStore(10)
         settings = config(task="classification")
         order = epoch_order(store, settings, 0)
-        images, targets = arrays(training_batches(store, settings, 0, order))
+        images, targets = arrays(TrainingBatches(store, settings).of(0, order))
         assert numbers(images) == list(order)
         assert np.array_equal(targets, np.eye(3, dtype=np.float32)[order % 3])
 
@@ -179,29 +179,36 @@ class TestAugmented:
     def test_same_seed_and_epoch_same_images(self):
         settings = config(*AUGMENTED)
         order = epoch_order(FakeStore(9), settings, 3)
-        first = arrays(training_batches(FakeStore(9), settings, 3, order))
+        first = arrays(TrainingBatches(FakeStore(9), settings).of(3, order))
         tf.random.set_seed(99)
-        again = arrays(training_batches(FakeStore(9), settings, 3, order))
+        again = arrays(TrainingBatches(FakeStore(9), settings).of(3, order))
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
     def test_other_epoch_or_seed_other_images(self):
         order = np.arange(9)
-        first = arrays(training_batches(FakeStore(9), config(*AUGMENTED), 3, order))[0]
-        epoch = arrays(training_batches(FakeStore(9), config(*AUGMENTED), 4, order))[0]
-        seed = arrays(training_batches(FakeStore(9), config(*AUGMENTED, "training.seed=1"), 3, order))[0]
+        first = arrays(TrainingBatches(FakeStore(9), config(*AUGMENTED)).of(3, order))[0]
+        epoch = arrays(TrainingBatches(FakeStore(9), config(*AUGMENTED)).of(4, order))[0]
+        seed = arrays(TrainingBatches(FakeStore(9), config(*AUGMENTED, "training.seed=1")).of(3, order))[0]
         assert all((first[i] != epoch[i]).any() and (first[i] != seed[i]).any() for i in range(9))
         assert all((first[i] != first[j]).any() for i in range(9) for j in range(i))
+
+    def test_epochs_do_not_depend_on_those_before(self):
+        settings, order = config(*AUGMENTED), np.arange(9)
+        batches = TrainingBatches(FakeStore(9), settings)
+        for epoch, visited in ((0, order), (1, order[:5]), (0, order)):
+            again = arrays(TrainingBatches(FakeStore(9), settings).of(epoch, visited))
+            assert all(np.array_equal(a, b) for a, b in zip(arrays(batches.of(epoch, visited)), again, strict=True))
 
     def test_an_epoch_resumed_in_its_middle_goes_on_the_same(self):
         settings = config(*AUGMENTED)
         order = epoch_order(FakeStore(10), settings, 2)
-        whole = arrays(training_batches(FakeStore(10), settings, 2, order))
+        whole = arrays(TrainingBatches(FakeStore(10), settings).of(2, order))
         for done in (1, 2):
-            rest = arrays(training_batches(FakeStore(10), settings, 2, order[4 * done :]))
+            rest = arrays(TrainingBatches(FakeStore(10), settings).of(2, order[4 * done :]))
             assert all(np.array_equal(a[4 * done :], b) for a, b in zip(whole, rest, strict=True))
 
     def test_nothing_left_is_no_batch(self):
-        assert list(training_batches(FakeStore(4), config(), 0, np.arange(4)[4:])) == []
+        assert list(TrainingBatches(FakeStore(4), config()).of(0, np.arange(4)[4:])) == []
 
 
 def test_files_of_all_kinds_go_through(tmp_path):
@@ -225,7 +232,7 @@ def test_unreadable_image_is_named(tmp_path):
     sample = Sample("broken.png", tmp_path / "broken.png", None, None, 0, "g", "train", {})
     store = SampleStore([sample], Preprocessing(size=SIZE), place="none")
     with pytest.raises(tf.errors.OpError) as caught:
-        list(training_batches(store, config(task="classification"), 0, np.arange(1)))
+        list(TrainingBatches(store, config(task="classification")).of(0, np.arange(1)))
     told = re.search(r"KerasOrthoError: (.+)", str(caught.value))  # as `fit` looks for it
     assert told is not None and "broken.png" in told[1]
 
@@ -243,8 +250,8 @@ def test_memory_is_flat_in_the_number_of_images():
 
     store = Large(50_000, (128, 128))
     settings = config("training.batch_size=50", "preprocessing.size=[128, 128]", task="classification")
-    list(training_batches(store, settings, 0, np.arange(500)))  # whatever TensorFlow needs at first
+    list(TrainingBatches(store, settings).of(0, np.arange(500)))  # whatever TensorFlow needs at first
     before = resident()
-    dataset = training_batches(store, settings, 1, epoch_order(store, settings, 1))
+    dataset = TrainingBatches(store, settings).of(1, epoch_order(store, settings, 1))
     assert sum(len(image) for image, _ in dataset.take(120)) == 6_000  # 400 MB as float32
     assert resident() - before < 120 << 20
