@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kerasortho.data.duplicates import connected
 from kerasortho.data.manifest import Manifest, Row, is_excluded, shorten
 from kerasortho.errors import KerasOrthoError
+from kerasortho.words import counted
 
 BY_IMAGE = "image"
 """What column ``grouped_by`` says where no patients or studies are known, and each image is a group by itself."""
@@ -141,8 +142,8 @@ def column_groups(manifest: Manifest, column: str) -> list[str]:
     empty = [row["image"] for row in manifest.rows if not is_excluded(row) and not row[column]]
     if empty:
         raise KerasOrthoError(
-            f"{manifest.path}: {len(empty)} images have no {column}: {shorten(empty)}. Fill them in, "
-            "or give a reason in column exclude."
+            f"{manifest.path}: {counted(len(empty), 'image has', 'images have')} no {column}: {shorten(empty)}. Fill "
+            "in what is missing, or give a reason in column exclude."
         )
     return ["" if is_excluded(row) else row[column] for row in manifest.rows]
 
@@ -151,31 +152,44 @@ def id_block_groups(manifest: Manifest, size: int) -> list[str]:
     """Return blocks of ``size`` consecutive file numbers as groups: neighbours in number are often views of one study.
 
     The number is the last one in the file name (``IMG0000261.jpg``: 261, with 20 a block in group ``IMG 260-279``).
-    The block of an image does not depend on which other images there are.
+    The block of an image does not depend on which other images there are; excluded ones have none.
 
     Raises:
         KerasOrthoError: a name without a number, or one name in two folders: numbers then say nothing of neighbours.
     """
     if size < 1:
         raise KerasOrthoError(f"--id-blocks must be 1 or more images. Received: {size}")
-    groups, taken = [], dict[tuple[str, int, str], str]()
-    for row in manifest.rows:
-        name = row["image"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        found = re.fullmatch(r"(.*?)(\d+)(\D*)", name, re.DOTALL)
-        if found is None:
-            raise KerasOrthoError(
-                f"{manifest.path}: the file name {row['image']} has no number, so it has no place in a block of ids."
-            )
-        before, number, after = found[1], int(found[2]), found[3]
-        twin = taken.setdefault((before, number, after), row["image"])
-        if twin != row["image"]:
-            raise KerasOrthoError(
-                f"{manifest.path}: {twin} and {row['image']} have the same number, so numbers do not tell neighbours "
-                "here. Give groups in a column, and name it with --group-column."
-            )
-        first = number // size * size
-        groups.append("" if is_excluded(row) else f"{before}{after} {first}-{first + size - 1}".strip())
-    return groups
+    used = [row["image"] for row in manifest.rows if not is_excluded(row)]
+    found = {image: _numbered(image) for image in used}
+    ids = {image: name for image, name in found.items() if name is not None}
+    if lacking := [image for image in used if image not in ids]:
+        raise KerasOrthoError(
+            f"{manifest.path}: --id-blocks goes by the numbers in file names, but {counted(len(lacking), 'image')} in "
+            f"use {'has' if len(lacking) == 1 else 'have'} none: {shorten(lacking)}. Give them a reason in column "
+            "exclude, rename them, or give groups in a column and name it with --group-column."
+        )
+    first_with: dict[tuple[str, int, str], str] = {}
+    twins = [
+        f"{twin} and {image}" for image, name in ids.items() if (twin := first_with.setdefault(name, image)) != image
+    ]
+    if twins:
+        raise KerasOrthoError(
+            f"{manifest.path}: numbers do not tell neighbours here, for {counted(len(twins), 'pair')} of images have "
+            f"the same: {shorten(twins)}. Give groups in a column, and name it with --group-column."
+        )
+    return ["" if is_excluded(row) else _block(*ids[row["image"]], size) for row in manifest.rows]
+
+
+def _numbered(image: str) -> tuple[str, int, str] | None:
+    """Return the last number in a file's name, and what stands before and behind it; None if it has none."""
+    name = image.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", name, re.DOTALL)
+    return None if found is None else (found[1], int(found[2]), found[3])
+
+
+def _block(before: str, number: int, after: str, size: int) -> str:
+    first = number // size * size
+    return f"{before}{after} {first}-{first + size - 1}".strip()
 
 
 def tie(manifest: Manifest, groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> Grouping:
@@ -201,7 +215,7 @@ def tie(manifest: Manifest, groups: Sequence[str], pairs: Iterable[tuple[int, in
     for root, index in zip(roots, used, strict=True):
         names[index] = title[root]
     notes = (
-        [f"{len(duplicates)} pairs of duplicates; {crossing} of them tie different groups together."]
+        [f"{counted(len(duplicates), 'pair')} of duplicates, of which {crossing} join different groups."]
         if duplicates
         else []
     )

@@ -11,6 +11,7 @@ import pytest
 
 from kerasortho.data.fracatlas import import_fracatlas
 from kerasortho.data.importers import Imported
+from kerasortho.data.manifest import Manifest
 from kerasortho.radiograph.raster import write_png
 
 Drawer = Callable[..., np.ndarray]
@@ -39,6 +40,17 @@ def draw_limb() -> Drawer:
         return np.clip(cv2.GaussianBlur(picture, (0, 0), 1.0) + 25 * grain, 0, 255).astype(np.uint8)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def table() -> Callable[..., Manifest]:
+    """Return a function that makes a manifest, without any file, of the cells of its columns."""
+
+    def make(**columns: list[str]) -> Manifest:
+        rows = (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+        return Manifest(Path("m.csv"), tuple(columns), tuple(rows))
+
+    return make
 
 
 @pytest.fixture

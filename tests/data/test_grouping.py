@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -19,17 +19,10 @@ from kerasortho.data.grouping import (
 from kerasortho.data.manifest import Manifest
 from kerasortho.errors import KerasOrthoError
 
-
-def table(**columns: list[str]) -> Manifest:
-    names = tuple(columns)
-    return Manifest(
-        Path("m.csv"),
-        names,
-        tuple(dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)),
-    )
+Table = Callable[..., Manifest]
 
 
-def test_id_blocks() -> None:
+def test_id_blocks(table: Table) -> None:
     manifest = table(
         image=["x/IMG0001.jpg", "y/IMG0019.jpg", "x/IMG0020.jpg", "x/IMG0100.jpg", "x/s7_03v.png", "x/IMG0002.jpg"],
         exclude=["", "", "", "", "", "broken"],
@@ -39,27 +32,33 @@ def test_id_blocks() -> None:
     assert id_block_groups(alone, 20) == ["IMG 0-19"]
 
 
-def test_ids_that_say_nothing() -> None:
-    with pytest.raises(KerasOrthoError, match="has no number"):
-        id_block_groups(table(image=["a/left.png"]), 5)
-    with pytest.raises(KerasOrthoError, match="have the same number"):
-        id_block_groups(table(image=["p1/1.png", "p2/1.png"]), 5)
+def test_ids_that_say_nothing(table: Table) -> None:
+    sides = table(image=["a/left.png", "a/right.png", "a/1.png"], exclude=["", "", ""])
+    with pytest.raises(
+        KerasOrthoError, match=r"2 images in use have none: a/left.png, a/right.png. Give them a reason"
+    ):
+        id_block_groups(sides, 5)
+    assert id_block_groups(sides.with_column("exclude", ["logo", "logo", ""]), 5) == ["", "", "0-4"]
+    twins = table(image=["p1/1.png", "p2/1.png", "p1/2.png", "p2/2.png"], exclude=[""] * 4)
+    with pytest.raises(KerasOrthoError, match=r"2 pairs of images have the same: p1/1.png and p2/1.png, p1/2.png and"):
+        id_block_groups(twins, 5)
+    assert id_block_groups(twins.with_column("exclude", ["", "copy", "", "copy"]), 5) == ["0-4", "", "0-4", ""]
 
 
-def test_column_groups() -> None:
+def test_column_groups(table: Table) -> None:
     manifest = table(image=["a", "b"], patient=["p", ""], exclude=["", "broken"])
     assert column_groups(manifest, "patient") == ["p", ""]
-    with pytest.raises(KerasOrthoError, match="1 images have no patient: b"):
+    with pytest.raises(KerasOrthoError, match="1 image has no patient: b"):
         column_groups(manifest.with_column("exclude", ["", ""]), "patient")
     with pytest.raises(KerasOrthoError, match='Did you mean "patient"'):
         column_groups(manifest, "patients")
 
 
-def test_duplicates_tie_groups() -> None:
+def test_duplicates_tie_groups(table: Table) -> None:
     manifest = table(image=list("abcdef"))
     grouping = tie(manifest, ["p1", "p1", "p2", "p3", "p4", ""], [(1, 2), (2, 4), (0, 1), (3, 5)])
     assert grouping.names == ("p1+p2+p4", "p1+p2+p4", "p1+p2+p4", "p3", "p1+p2+p4", "")
-    assert grouping.notes == ("3 pairs of duplicates; 2 of them tie different groups together.",)
+    assert grouping.notes == ("3 pairs of duplicates, of which 2 join different groups.",)
     long = tie(manifest, list("uvwxyz"), [(i, i + 1) for i in range(5)])
     assert set(long.names) == {"u+v+w+3 more"}
 
@@ -68,7 +67,7 @@ def groups_and_sources(manifest: Manifest) -> tuple[list[str], list[str]]:
     return [row["group"] for row in manifest.rows], [row["grouped_by"] for row in manifest.rows]
 
 
-def test_the_source_of_groups_is_remembered() -> None:
+def test_the_source_of_groups_is_remembered(table: Table) -> None:
     manifest = table(image=["1.png", "2.png", "7.png"], patient=["p", "p", ""], exclude=["", "", "broken"])
     by_column = choose_groups(manifest, GroupChoice(column="patient"))
     assert groups_and_sources(by_column) == (["p", "p", ""], ["patient", "patient", ""])
@@ -81,7 +80,7 @@ def test_the_source_of_groups_is_remembered() -> None:
     assert groups_and_sources(given) == (["a", "b", ""], ["group", "group", ""])
 
 
-def test_groups_of_single_images_are_not_taken_for_patients() -> None:
+def test_groups_of_single_images_are_not_taken_for_patients(table: Table) -> None:
     manifest = choose_groups(table(image=["1.png", "2.png"]), GroupChoice(ungrouped=True))
     for choice in (GroupChoice(), GroupChoice(column="group")):
         with pytest.raises(KerasOrthoError, match=r"single images, from --ungrouped.*--group-column.*--id-blocks"):
@@ -91,7 +90,7 @@ def test_groups_of_single_images_are_not_taken_for_patients() -> None:
     assert group_sources(choose_groups(manifest, GroupChoice(id_blocks=2)).rows) == ["id-blocks 2"]
 
 
-def test_other_groups_give_way_only_when_told_to() -> None:
+def test_other_groups_give_way_only_when_told_to(table: Table) -> None:
     manifest = choose_groups(table(image=["1.png", "2.png"], patient=["p", "q"]), GroupChoice(id_blocks=5))
     assert choose_groups(manifest, GroupChoice(id_blocks=5)) == manifest
     for choice in (GroupChoice(id_blocks=2), GroupChoice(ungrouped=True)):

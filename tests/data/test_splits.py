@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,14 +16,7 @@ from kerasortho.data.manifest import Manifest
 from kerasortho.data.splits import assign, crossing_groups, refuse_leak, split_columns, wanted_parts
 from kerasortho.errors import KerasOrthoError
 
-
-def table(**columns: list[str]) -> Manifest:
-    names = tuple(columns)
-    return Manifest(
-        Path("m.csv"),
-        names,
-        tuple(dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)),
-    )
+Table = Callable[..., Manifest]
 
 
 def study(seed: int, groups: int, classes: int = 3) -> tuple[list[str], list[str]]:
@@ -102,7 +95,7 @@ def test_few_groups_fill_every_part() -> None:
         assign(["a", "b"], ["x", "x"], (0.7, 0.15, 0.15), 0)
 
 
-def test_split_columns() -> None:
+def test_split_columns(table: Table) -> None:
     names, labels = study(0, 60)
     manifest = table(
         image=[f"{i}.png" for i in range(len(names))],
@@ -131,7 +124,7 @@ def test_wanted_parts() -> None:
     assert wanted_parts(folds=2) == ("fold", ("0", "1"), (1.0, 1.0))
 
 
-def test_refuses_a_leak() -> None:
+def test_refuses_a_leak(table: Table) -> None:
     manifest = table(image=["a", "b"], group=["p", "p"], split=["train", "test"])
     assert crossing_groups(manifest.rows, "group", "split") == {"p": ["test", "train"]}
     with pytest.raises(KerasOrthoError, match="1 groups cross splits: p"):

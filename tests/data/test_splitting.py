@@ -35,7 +35,7 @@ def test_split_manifest_ties_what_it_sees(images: Manifest) -> None:
     result, notes = split_manifest(images, GroupChoice(id_blocks=3), fractions=(0.6, 0.2, 0.2))
     groups = [row["group"] for row in result.rows]
     assert groups[3] == groups[27] == "21-23+27-29+3-5" == groups[22]
-    assert notes[0] == "2 pairs of duplicates; 2 of them tie different groups together."
+    assert notes[0] == "2 pairs of duplicates, of which 2 join different groups."
     assert not crossing_groups(result.rows, "group", "split")
     assert result.rows[3]["split"] == result.rows[27]["split"]
     again, _ = split_manifest(result, GroupChoice(), fractions=(0.6, 0.2, 0.2))
