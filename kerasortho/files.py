@@ -47,6 +47,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path) -> None:
+    """Raise KerasOrthoError unless files can be written in ``folder``, which may be yet to be made; leaves no trace.
+
+    Asked before long work, whose results would have nowhere to go.
+    """
+    try:
+        nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of `atomic_path` whose process was killed. Only where nobody else writes now."""
     for leftover in folder.glob(".*-*"):

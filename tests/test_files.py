@@ -11,7 +11,7 @@ import stat
 import pytest
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.files import atomic_path, explain_os_error, sha256_file, write_json, write_text
+from kerasortho.files import atomic_path, explain_os_error, require_writable, sha256_file, write_json, write_text
 
 
 def test_file_appears_only_when_the_block_ends(tmp_path):
@@ -115,3 +115,11 @@ def test_sha256_of_a_file_longer_than_one_read(tmp_path):
     content = os.urandom(3 << 19)
     (tmp_path / "weights").write_bytes(content)
     assert sha256_file(tmp_path / "weights") == hashlib.sha256(content).hexdigest()
+
+
+def test_require_writable_leaves_no_trace_and_names_what_is_in_the_way(tmp_path):
+    require_writable(tmp_path / "to/be/made")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KerasOrthoError, match=r"Cannot write .*file/folder: a part of that path is a file"):
+        require_writable(tmp_path / "file/folder")

@@ -71,8 +71,11 @@ def report(results: Results, run: Path) -> Iterator[str]:
         yield f"  left out: {number}, {reason}"
     for image, reason in results["unusable"].items():
         yield f"  not judged: {image}: {reason}"
-    if seen := results.get("seen_in_training"):
-        yield f"  WARNING, scores too good: the model was trained or selected on {len(seen)} of these images: {seen[0]}"
+    if seen := results["seen_in_training"]:
+        more = f", such as {seen[0]}, and {len(seen) - 1} more" if len(seen) > 1 else f": {seen[0]}"
+        yield f"  WARNING, scores too good: the model was trained or selected on {len(seen)} of these images{more}"
+    if results["intervals_unreliable"]:
+        yield f"  {results['intervals_unreliable']}"
     yield ""
     scores = [_line(NAMES.get(name, name.replace("_", " ")), score) for name, score in results["metrics"].items()]
     if results["task"] == "classification":
@@ -87,13 +90,12 @@ def report(results: Results, run: Path) -> Iterator[str]:
 
 
 def _line(name: str, score: Results) -> Cells:
-    """Return name, value, interval, counts, and a remark: Wilson's interval, or why there is no value."""
+    """Return name, value, interval, counts, and remarks: Wilson's interval, or why there is none or no value."""
     if score["value"] is None:
         return name, "-", "", "", f"undefined: {score['reason']}"
     counts = f"{score['count']} of {score['of']}" if "count" in score else ""
     wilson = f"Wilson {_interval(*score['wilson'])}" if score.get("wilson") else ""
-    dropped = f"{score['undefined_resamples']} resamples undefined" if score.get("undefined_resamples") else ""
-    remark = ", ".join(part for part in (wilson, dropped) if part)
+    remark = "; ".join(part for part in (wilson, score.get("remark")) if part)
     return name, f"{score['value']:.4f}", _interval(score["low"], score["high"]), counts, remark
 
 
@@ -131,6 +133,8 @@ def _subgroups(column: str, parts: Results, task: str) -> Iterator[str]:
         cells = ("-" if s["value"] is None else f"{s['value']:.4f} {_shown_interval(s)}" for s in scores)
         rows.append((value or "(empty)", str(part["images"]), str(part["groups"]), *cells))
     yield from _aligned(rows)
+    if weak := [value or "(empty)" for value, part in parts.items() if part["intervals_unreliable"]]:
+        yield f"too few groups for reliable intervals: {', '.join(weak)}"
 
 
 def _shown_interval(score: Results) -> str:
@@ -143,7 +147,7 @@ def _shown_interval(score: Results) -> str:
 def _interval(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return ""
-    return f"{low:.4f}-{high:.4f}" if low < high else "no spread"  # the same in all resamples: no measure of certainty
+    return f"{low:.4f}-{high:.4f}" if low < high else ""  # the same in all resamples: no measure of certainty
 
 
 def _aligned(rows: Sequence[Cells]) -> Iterator[str]:

@@ -18,9 +18,9 @@ from kerasortho.data.samples import Sample, SampleSet
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.external import external_samples, seen_in_training, split_to_judge
 from kerasortho.evaluation.inference import Predictor
-from kerasortho.evaluation.intervals import CONFIDENCE, ClusterBootstrap
+from kerasortho.evaluation.intervals import CONFIDENCE, ClusterBootstrap, few_groups
 from kerasortho.evaluation.judging import Judged, judge
-from kerasortho.files import sha256_file, write_text
+from kerasortho.files import require_writable, sha256_file, write_text
 from kerasortho.training.run import RunDirectory
 
 SEED = 0  # of the resampling: the same answers give the same intervals
@@ -52,7 +52,8 @@ def evaluate(
         figures: draw the figures.
         batch_size: images per call of the model; None chooses by task.
 
-    Raises KerasOrthoError where the run, the manifest, the split or a column is not there, or no image can be judged.
+    Raises KerasOrthoError where the run, the manifest, the split or a column is not there, the run directory cannot be
+    written, or no image can be judged.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     samples = run.samples() if manifest is None else external_samples(run, manifest)
@@ -63,13 +64,15 @@ def evaluate(
     for column in by:
         _check_column(samples, chosen, column)
     title = _title(name, split, samples if manifest is not None else None)
+    for folder in (run.path, run.path / "predictions", run.figures):
+        require_writable(folder)
     predictor = Predictor(run, batch_size=batch_size)
     judged, unusable = judge(predictor, chosen, f"evaluating {title}")
     results = {
         **_facts(run, samples, split),
         **_certainty(run, chosen),
         "unusable": unusable,
-        **({} if manifest is None else {"seen_in_training": seen_in_training(run, chosen)}),
+        "seen_in_training": seen_in_training(run, chosen),
         **_summary(run, judged, np.arange(len(judged.samples))),
         "subgroups": {column: _subgroups(run, judged, column) for column in by},
         "table": f"predictions/{title}.csv",
@@ -116,9 +119,16 @@ def _certainty(run: RunDirectory, chosen: Sequence[Sample]) -> dict[str, Any]:
 
 
 def _summary(run: RunDirectory, judged: Judged, chosen: np.ndarray) -> dict[str, Any]:
-    groups = [judged.samples[i].group for i in chosen]
+    samples = [judged.samples[i] for i in chosen]
+    groups = [sample.group for sample in samples]
     bootstrap = ClusterBootstrap(groups, resamples=run.config.evaluation.bootstrap, seed=SEED)
-    return {"images": bootstrap.images, "groups": bootstrap.groups, **judged.summary(chosen, bootstrap)}
+    unit = "image" if group_sources(sample.row for sample in samples) == [BY_IMAGE] else "group"
+    return {
+        "images": bootstrap.images,
+        "groups": bootstrap.groups,
+        "intervals_unreliable": few_groups(bootstrap.groups, unit),
+        **judged.summary(chosen, bootstrap),
+    }
 
 
 def _subgroups(run: RunDirectory, judged: Judged, column: str) -> dict[str, Any]:

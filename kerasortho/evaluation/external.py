@@ -1,4 +1,4 @@
-"""Images of another hospital, judged with a run's classes: any manifest, whether or not it has a split."""
+"""Images of another hospital, judged with a run's classes, and whether any were seen in training."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def split_to_judge(samples: SampleSet, split: str) -> str:
 def seen_in_training(run: RunDirectory, samples: Sequence[Sample]) -> list[str] | None:
     """Return the names of ``samples`` whose file is, byte for byte, an image that ``run`` was trained or selected on.
 
+    The run's own splits train and val are such images; so is a copy of one under another name.
     None where the run's own images are no longer at hand to compare with.
     """
     try:
@@ -60,13 +61,16 @@ def seen_in_training(run: RunDirectory, samples: Sequence[Sample]) -> list[str] 
         return None
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in own:
-        by_size[path.stat().st_size].append(path)
+        if path.is_file():
+            by_size[path.stat().st_size].append(path)
+    paths = {path.resolve() for path in own}
     digests: dict[int, set[str]] = {}
-    seen = []
-    for sample in samples:
-        size = sample.image.stat().st_size
-        if size in by_size:
-            digests.setdefault(size, {sha256_file(path) for path in by_size[size]})
-            if sha256_file(sample.image) in digests[size]:
-                seen.append(sample.name)
-    return seen
+
+    def is_copy(image: Path) -> bool:
+        size = image.stat().st_size if image.is_file() else -1
+        if size not in by_size:
+            return False
+        digests.setdefault(size, {sha256_file(path) for path in by_size[size]})
+        return sha256_file(image) in digests[size]
+
+    return [sample.name for sample in samples if sample.image.resolve() in paths or is_copy(sample.image)]

@@ -16,6 +16,9 @@ import numpy as np
 Score = Callable[[np.ndarray], np.ndarray]  # weights (R, n) float64 -> (R,) float64, NaN where undefined
 
 CONFIDENCE = 0.95
+FEWEST_GROUPS = 10
+"""With fewer, a 95 % percentile interval holds the true value in less than 90 % of studies: it is too narrow by the
+factor that Student's t and n - 1 stand for (Hesterberg 2015, The American Statistician 69:371, on narrowness bias)."""
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 _CELLS = 200_000  # weights held at once: fits a processor's cache, and bounds the memory
 
@@ -40,7 +43,7 @@ class ClusterBootstrap:
 
         A score that is undefined on the images themselves has value None and the ``reason``. Resamples on which it is
         undefined (such as those with one class only) are left out and counted in "undefined_resamples". Without a
-        second group there is no interval: low and high are None.
+        second group there is no interval: low and high are None. What weakens an interval is a "remark", in words.
         """
         value = float(score(np.ones((1, self.images)))[0]) if self.images else math.nan
         if math.isnan(value):
@@ -55,13 +58,34 @@ class ClusterBootstrap:
             result["low"], result["high"] = (float(v) for v in np.percentile(defined, [tail, 100 - tail]))
         if defined.size < values.size:
             result["undefined_resamples"] = int(values.size - defined.size)
-        return result
+        remark = _remark(result, values.size)
+        return {**result, "remark": remark} if remark else result
 
     def _weights(self, counts: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the image weights of all resamples, some resamples at a time."""
         step = max(1, _CELLS // max(self.images, 1))
         for start in range(0, self.resamples, step):
             yield counts[start : start + step, self._group_of].astype(np.float64)
+
+
+def few_groups(groups: int, unit: str = "group") -> str | None:
+    """Return what to say of intervals that rest on so few groups (see `FEWEST_GROUPS`); None where there are enough."""
+    if groups >= FEWEST_GROUPS:
+        return None
+    if groups < 2:
+        return f"only {groups} {unit}: no interval can be given"
+    return f"only {groups} {unit}s: these intervals are not reliable (mostly too narrow below {FEWEST_GROUPS})"
+
+
+def _remark(estimate: dict[str, Any], resamples: int) -> str:
+    """Return, in plain words, why the interval of ``estimate`` says little; empty where it says what it should."""
+    remarks = []
+    if estimate["low"] is not None and estimate["low"] == estimate["high"]:
+        remarks.append("no interval: the same value whichever groups are drawn")
+    if missing := estimate.get("undefined_resamples", 0) / resamples:
+        share = "under 1 %" if missing < 0.01 else f"{100 * missing:.0f} %"
+        remarks.append(f"too few images of a kind: no value in {share} of the random draws")
+    return "; ".join(remarks)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float] | None:

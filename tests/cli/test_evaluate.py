@@ -18,13 +18,22 @@ def test_a_classifiers_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["evaluate", str(run.path), "--by", "side", "--by", "label"]) == 0
     out, err = capsys.readouterr()
     assert "8 images of 4 groups (column group): split test of" in out
-    assert "accuracy            1.0000  no spread      8 of 8  Wilson 0.6756-1.0000" in out
+    assert "only 4 groups: these intervals are not reliable" in out and "WARNING" not in out
+    assert "8 of 8  Wilson 0.6756-1.0000; no interval: the same value whichever groups are drawn" in out
+    assert "too few groups for reliable intervals: left, right" in out
     assert "true \\ predicted  lower  upper" in out
     assert "left   4       4       1.0000 0.5101-1.0000 (Wilson)" in out
     assert "lower" in out.split("label", 1)[1]  # the table by label
     for written in [line.split(" ", 1)[1] for line in out.splitlines() if line.startswith("wrote ")]:
         assert Path(written).is_file()
     assert "evaluating test" in err and "Traceback" not in err
+
+
+def test_scores_on_training_images_are_said_to_be_too_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    assert main(["evaluate", str(run.path), "--split", "all", "--no-figures"]) == 0
+    said = "trained or selected on 8 of these images, such as images/00.png, and 7 more"
+    assert f"WARNING, scores too good: the model was {said}" in capsys.readouterr().out
 
 
 def test_a_segmentations_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -153,7 +154,39 @@ def test_images_of_another_manifest_that_the_model_was_trained_on_are_named(
     manifest = tiny.write_rows(other / "manifest.csv", rows)
     results = evaluate(run, manifest=manifest, split="all", figures=False)
     assert results["seen_in_training"] == ["copy.png"]
-    assert "seen_in_training" not in evaluate(run, figures=False)
+
+
+@pytest.mark.parametrize(
+    ("split", "seen"), [("test", []), ("val", range(4, 8)), ("train", range(4)), ("all", range(8))]
+)
+def test_the_runs_own_training_images_are_named(
+    tiny: SimpleNamespace, tmp_path: Path, split: str, seen: Iterable[int]
+) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    results = evaluate(run, split=split, figures=False)
+    assert results["seen_in_training"] == [f"images/{i:02d}.png" for i in seen]
+    assert strict_json(run.path / "metrics.json")[split]["seen_in_training"] == results["seen_in_training"]
+
+
+def test_intervals_of_few_groups_are_said_to_be_unreliable(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data", images=40), tiny.classifier())
+    results = evaluate(run, by=["side"], figures=False)
+    assert results["groups"] == 10 and results["intervals_unreliable"] is None
+    results = evaluate(run, split="val", by=["side"], figures=False)
+    assert results["intervals_unreliable"].startswith("only 5 groups: these intervals are not reliable")
+    assert all("not reliable" in part["intervals_unreliable"] for part in results["subgroups"]["side"].values())
+
+
+def test_a_run_that_cannot_be_written_is_told_before_the_work(
+    tiny: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    (run.path / "predictions").write_text("a file in the folder's place")
+    monkeypatch.setattr(
+        "kerasortho.evaluation.evaluate.Predictor", lambda *_, **__: pytest.fail("the model was loaded")
+    )
+    with pytest.raises(KerasOrthoError, match=r"Cannot write .*predictions: a part of that path is a file"):
+        evaluate(run)
 
 
 def test_unusable_images_are_named_and_the_rest_judged(tiny: SimpleNamespace, tmp_path: Path) -> None:

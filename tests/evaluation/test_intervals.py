@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 from sklearn.metrics import roc_auc_score
 
-from kerasortho.evaluation.intervals import ClusterBootstrap, auc_score, mean_score, ratio_score, wilson
+from kerasortho.evaluation.intervals import (
+    FEWEST_GROUPS,
+    ClusterBootstrap,
+    auc_score,
+    few_groups,
+    mean_score,
+    ratio_score,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +102,20 @@ def test_resamples_without_both_classes_are_left_out_and_counted() -> None:
     chance = (3 / 4) ** 4 + (1 / 4) ** 4  # without a, or a alone
     assert estimate["undefined_resamples"] / 1000 == pytest.approx(chance, abs=0.05)
     assert (estimate["value"], estimate["low"], estimate["high"]) == (1.0, 1.0, 1.0)
+    share = round(100 * estimate["undefined_resamples"] / 1000)
+    assert estimate["remark"] == (
+        "no interval: the same value whichever groups are drawn; "
+        f"too few images of a kind: no value in {share} % of the random draws"
+    )
+
+
+def test_the_fewest_groups_are_those_that_still_cover_nine_of_ten() -> None:
+    """A percentile interval of a mean is about mean +- 1.96 sqrt((n - 1) / n) s / sqrt(n)."""
+    coverage = {n: 1 - 2 * t.sf(1.96 * np.sqrt((n - 1) / n), n - 1) for n in (FEWEST_GROUPS - 1, FEWEST_GROUPS)}
+    assert coverage[FEWEST_GROUPS - 1] < 0.9 < coverage[FEWEST_GROUPS]
+    assert few_groups(FEWEST_GROUPS) is None
+    assert few_groups(4).startswith("only 4 groups: these intervals are not reliable")
+    assert few_groups(1, "image") == "only 1 image: no interval can be given"
 
 
 def test_an_undefined_score_is_none_with_its_reason() -> None:
