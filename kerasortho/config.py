@@ -7,20 +7,32 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from kerasortho.data.augmentation_spec import Augmentation
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.radiograph.preprocessing import Preprocessing
-from kerasortho.schema import build
+from kerasortho.schema import WrongKindError, build
+from kerasortho.settings import check_settings, parse_setting, plain, set_key
+from kerasortho.words import echo
+from kerasortho.yaml_file import read_yaml, require_configuration_file
 
 Task = Literal["classification", "segmentation"]
-_BETTER = {"loss": "min", "accuracy": "max", "dice": "max", "global_dice": "max"}  # of two values of a metric
+_BETTER = {  # metrics of a task, and which of two values is better
+    "classification": {"loss": "min", "accuracy": "max"},
+    "segmentation": {"loss": "min", "dice": "max", "global_dice": "max"},
+}
+_EXAMPLES = {  # values whose kind a user may not guess
+    "data.classes": "[lower, upper]",
+    "data.where": "{limb: [upper]}",
+    "preprocessing.size": "[height, width]",
+    "augmentation.scale": "[0.9, 1.1]",
+    "model.options": "{dropout: 0.2}",
+    "training.phases": "[{epochs: 10, learning_rate: 0.001}]",
+}
 _TASK_KEYS = {  # keys of `training` that one task alone understands
     "classification": ("label_smoothing", "class_weights"),
     "segmentation": ("loss", "loss_options", "border_weight", "border_sigma", "foreground_fraction"),
@@ -111,7 +123,8 @@ class Config:
     def __post_init__(self) -> None:
         training, phases = self.training, self.training.phases
         fraction = training.foreground_fraction
-        better = _BETTER.get(training.monitor.removeprefix("val_"), training.mode)
+        self._require_monitor()
+        better = _BETTER[self.task][training.monitor.removeprefix("val_")]
         checks = [
             (self.name.strip(". ") == self.name != "" and not set(self.name) & set('/\\:*?"<>|'),
              "name", "a name that a folder can have"),
@@ -141,6 +154,15 @@ class Config:
                 raise KerasOrthoError(f'"{key}" must be {wanted}.')
         self._refuse_keys_of_the_other_task()
 
+    def _require_monitor(self) -> None:
+        names, monitor = tuple(_BETTER[self.task]), self.training.monitor
+        known = [*(f"val_{name}" for name in names), *names]
+        if monitor not in known:
+            raise KerasOrthoError(
+                f'"training.monitor": there is no "{monitor}" in {self.task}.{did_you_mean(monitor, known)} '
+                f"There are: {', '.join(known)}."
+            )
+
     def _refuse_keys_of_the_other_task(self) -> None:
         for task, keys in _TASK_KEYS.items():
             for f in dataclasses.fields(TrainingConfig):
@@ -154,63 +176,62 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `config_from_dict` reads back to an equal Config."""
-        return _plain(dataclasses.asdict(self))
+        return plain(dataclasses.asdict(self))
 
 
 def load_config(path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Config:
     """Read ``path`` (YAML), apply ``settings`` such as ``training.batch_size=8`` and return the Config.
 
     Relative paths inside the file are relative to the folder the command runs in.
-    Raises KerasOrthoError naming the file, the key and the fix.
+    Raises KerasOrthoError naming the file or the setting, the key and the fix.
     """
     file = Path(path)
+    require_configuration_file(file)
+    values = read_yaml(file)
+    if not isinstance(values, Mapping):
+        raise KerasOrthoError(f"{file}: The configuration must be a mapping of keys to values, not {echo(values)}.")
+    return config_with(values, settings, source=f"{file}: ")
+
+
+def config_with(values: Mapping[str, Any], settings: Iterable[str], *, source: str = "") -> Config:
+    """Return the Config of ``values`` with ``settings`` laid over; errors name the setting, or else the ``source``."""
+    changes = check_settings(settings)
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _StrictLoader)
-    except FileNotFoundError:
-        nearby = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
-        hint = did_you_mean(file.name, nearby)
-        listing = f"{hint} In that folder: {', '.join(nearby)}." if nearby else ""
-        raise KerasOrthoError(f"There is no configuration file {file}.{listing}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KerasOrthoError(f"Cannot read the configuration file {file}: {error}.") from None
-    except yaml.YAMLError as error:
-        raise KerasOrthoError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
-    try:
-        return config_from_dict(apply_settings(values, settings) if isinstance(values, Mapping) else values)
+        return config_from_dict(apply_settings(values, changes))
     except KerasOrthoError as error:
-        raise KerasOrthoError(f"{file}: {error}") from None
+        message = str(error)
+        setting = None if message.startswith("--set ") else _culprit(values, changes, message)
+        blamed = source if setting is None else f"--set {setting.partition('=')[0].strip()}: "
+        raise KerasOrthoError(f"{blamed}{message}") from None
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that runs no code and takes no key twice: of two sections of one name, the first would be lost silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(problem=f"{name} is set twice", problem_mark=key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+def _culprit(values: Mapping[str, Any], settings: Sequence[str], message: str) -> str | None:
+    """Return the setting without which the configuration is right, or wrong in another way; None if there is none."""
+    for index, setting in enumerate(settings):
+        try:
+            config_from_dict(apply_settings(values, [*settings[:index], *settings[index + 1 :]]))
+        except KerasOrthoError as error:
+            if str(error) == message or str(error).startswith("Missing key"):
+                continue
+        return setting
+    return None
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
     """Return the Config that plain data describes. Raises KerasOrthoError for any key or value out of place."""
-    return build(Config, values)
+    try:
+        return build(Config, values)
+    except WrongKindError as error:
+        key = next((key for key in _EXAMPLES if f"{error.where}.".startswith((f"{key}.", f"{key}["))), None)
+        raise KerasOrthoError(f"{error} For example: {_EXAMPLES[key]}." if key else str(error)) from None
 
 
 def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Return ``values`` with each ``a.b=value`` (value in YAML) laid over; ``a.0.b`` reaches into a list."""
-    result: dict[str, Any] = _plain(values)
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise KerasOrthoError(f"--set wants KEY=VALUE, such as training.batch_size=8. Received: {setting!r}.")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise KerasOrthoError(f"--set {key}: {text!r} is not a YAML value; quote it if it is text.") from None
-        _set_key(result, _alias(key.strip(), result), value)
+    result: dict[str, Any] = plain(values)
+    for setting in check_settings(settings):
+        key, value = parse_setting(setting)
+        set_key(result, _alias(key, result), value)
     return result
 
 
@@ -230,23 +251,3 @@ def _alias(key: str, values: Mapping[str, Any]) -> str:
             f"This recipe has {len(phases)} phases: say which one, such as training.phases.0.{name}=VALUE."
         )
     return key.replace("training.", "training.phases.0.", 1)
-
-
-def _set_key(values: dict[str, Any], key: str, value: Any) -> None:
-    place: Any = values
-    *parents, last = key.split(".")
-    try:
-        for part in parents:
-            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
-        place[int(last) if isinstance(place, list) else last] = value
-    except (IndexError, ValueError, AttributeError, TypeError):
-        raise KerasOrthoError(f"--set {key}: there is no such place in the configuration.") from None
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` as dicts, lists and scalars only, copied."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -8,8 +8,18 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.words import echo
 
 T = TypeVar("T")
+
+
+class WrongKindError(KerasOrthoError):
+    """A value is of the wrong kind; ``where`` is its dotted place."""
+
+    def __init__(self, message: str, where: str) -> None:
+        """Keep the place beside the message."""
+        super().__init__(message)
+        self.where = where
 
 
 def build(cls: type[T], values: Any, where: str = "") -> T:
@@ -42,7 +52,7 @@ def convert(kind: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             allowed = ", ".join(repr(a) for a in arguments)
             hint = did_you_mean(str(value), [a for a in arguments if isinstance(a, str)])
-            raise KerasOrthoError(f'"{where}" must be one of {allowed}. Received: {value!r}.{hint}')
+            raise KerasOrthoError(f'"{where}" must be one of {allowed}. Received: {echo(value)}.{hint}')
         return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return value if isinstance(value, kind) else build(kind, value, where)
@@ -108,9 +118,9 @@ def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _wrong(where: str, wanted: str, value: Any) -> KerasOrthoError:
+def _wrong(where: str, wanted: str, value: Any) -> WrongKindError:
     place = f'"{where}"' if where else "The configuration"
-    return KerasOrthoError(f"{place} must be {wanted}. Received: {value!r}.")
+    return WrongKindError(f"{place} must be {wanted}. Received: {echo(value)}.", where)
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

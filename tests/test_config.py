@@ -118,13 +118,33 @@ def test_later_settings_win():
         ("training.batch_size=many", ['"training.batch_size" must be a whole number', "'many'"]),
         ("training.epochs=", ['"training.phases[0].epochs" must be a whole number', "None"]),
         ("training.phases=3", ['"training.phases" must be a list']),
-        ("training.phases={epochs: 3}", ['"training.phases" must be a list']),
+        ("training.phases={epochs: 3}", ['"training.phases" must be a list', "For example: [{epochs: 10,"]),
+        ("training.phases.3.epochs=1", ["there is no such place", "training.phases has 1 entry, counted from 0"]),
+        ("data.classes=upper", ['"data.classes" must be a list', "For example: [lower, upper]"]),
+        ("data.where.limb=upper", ['"data.where.limb" must be a list', "For example: {limb: [upper]}"]),
+        ("data.where=upper", ['"data.where" must be a mapping', "For example: {limb: [upper]}"]),
+        ("preprocessing.size=96", ['"preprocessing.size" must be a list', "For example: [height, width]"]),
+        ("training.seed=" + "x" * 1000, ["Received: 'xxx", " ..."]),
     ],
 )
 def test_set_nonsense_is_refused(setting, words):
     with pytest.raises(KerasOrthoError) as caught:
         changed(setting)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{"data.manifest": "a.csv"}, "data.manifest=a.csv", [("data.manifest", "a.csv")]])
+def test_settings_are_a_list_of_texts(settings):
+    with pytest.raises(KerasOrthoError, match='Settings are a list of texts "key=value"'):
+        apply_settings(BASE, settings)
+
+
+def test_a_metric_of_the_other_task_is_told_before_its_mode():
+    base = {**BASE, "task": "classification", "training": {"phases": [{"epochs": 2}]}}
+    with pytest.raises(
+        KerasOrthoError, match=r'there is no "val_dice" in classification\. There are: val_loss, val_acc'
+    ):
+        changed("training.monitor=val_dice", base=base)
 
 
 def test_set_asks_which_phase_is_meant():
@@ -189,7 +209,7 @@ class TestFile:
         with pytest.raises(KerasOrthoError) as caught:
             load_config(path, settings)
         message = str(caught.value)
-        assert str(path) in message and "\n" not in message
+        assert str(path) in message and "\n" not in message and "unicode string" not in message
         assert all(word in message for word in words), message
 
     def test_missing(self, tmp_path):
@@ -198,12 +218,38 @@ class TestFile:
         self.refuse(tmp_path / "nowhere" / "bone.yaml", "There is no configuration file")
 
     def test_a_folder(self, tmp_path):
-        self.refuse(tmp_path, "Cannot read the configuration file")
+        (tmp_path / "a.yaml").touch()
+        self.refuse(tmp_path, "is a folder, not a configuration file", "In that folder: a.yaml")
+
+    def test_a_manifest(self, tmp_path):
+        (tmp_path / "fit.csv").write_text("image,label\n" + "a.png,hand\n" * 100)
+        self.refuse(tmp_path / "fit.csv", "looks like a manifest", "--set data.manifest=")
+        (tmp_path / "fit.txt").write_text("image,label\n" + "a.png,hand\n" * 100)
+        with pytest.raises(KerasOrthoError) as caught:
+            load_config(tmp_path / "fit.txt")
+        assert len(str(caught.value)) < 180 + len(str(tmp_path))
+
+    def test_the_setting_is_blamed_where_it_is_at_fault(self, tmp_path):
+        path = tmp_path / "a.yaml"
+        path.write_text(yaml.safe_dump(BASE))
+        for settings, blamed in [
+            (["training.seed=1", "training.batchsize=3"], 'training.batchsize: Unknown key "training.batchsize"'),
+            (["data.manfest=a.csv", "training.seed=1"], 'data.manfest: Unknown key "data.manfest"'),
+            (["training.batch_size=0"], 'training.batch_size: "training.batch_size" must be at least 1'),
+            (["training.seed=x", "training.mode=y"], 'training.seed: "training.seed" must be a whole number'),
+        ]:
+            with pytest.raises(KerasOrthoError) as caught:
+                load_config(path, settings)
+            assert str(caught.value).startswith(f"--set {blamed}")
+        path.write_text(yaml.safe_dump({**BASE, "task": "other"}))
+        self.refuse(path, '"task" must be one of', settings=("training.seed=1",))
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"name: [", ["is not valid YAML"]),
+            (b"name: [", ["is not valid YAML", "line 1, column 8"]),
+            (b"name: a\ntraining:\n\tseed: 1\n", ["is not valid YAML: line 3 is indented with a tab; use spaces"]),
+            (b"name: \x07", ["is not valid YAML", "special characters"]),
             (b"\xff\xfe\x00", ["Cannot read the configuration file"]),
             (b"", ["must be a mapping"]),
             (b"- a\n- b\n", ["must be a mapping"]),

@@ -11,6 +11,7 @@ from kerasortho.config import DataConfig, Task
 from kerasortho.data.grouping import group_of
 from kerasortho.data.manifest import SPLITS, Manifest, read_manifest
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.words import counted
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,19 @@ def load_samples(data: DataConfig, task: Task, classes: Sequence[str] | None = N
     Raises KerasOrthoError for columns that are missing, a fold that does not exist, no image to train on or to validate
     on, a single class, or a group that crosses splits.
     """
+    if not Path(data.manifest).is_file():
+        raise KerasOrthoError(
+            f"data.manifest: there is no file {data.manifest}. Such paths are taken from the current folder, "
+            f"{Path.cwd()}. `kerasortho data import` writes a manifest."
+        )
     manifest = read_manifest(data.manifest)
     _require_columns(manifest, data, task)
     left_out: Counter[str] = Counter()
     folds = 1 + max((int(row["fold"]) for row in manifest.rows if row.get("fold")), default=-1)
     if data.fold is not None and data.fold >= folds:
-        raise KerasOrthoError(f"data.fold is {data.fold}, but {manifest.path} has {folds} folds, counted from 0.")
+        raise KerasOrthoError(
+            f"data.fold is {data.fold}, but {manifest.path} has {counted(folds, 'fold')}, counted from 0."
+        )
     kept = [(row, split) for row in manifest.rows if (split := usable_split(row, data, folds, task, left_out))]
     chosen = tuple(classes or data.classes or _classes_of(kept, data, task))
     samples = make_samples(manifest, kept, data, task, chosen, left_out)
@@ -159,8 +167,8 @@ def _check(
         if len(classes) < 2 or absent:
             found = ", ".join(classes[i] for i in sorted(present))
             raise KerasOrthoError(
-                f"{manifest.path}: the training images hold {len(present)} class ({found}); at least two are needed, "
-                f"and every class needs images.{' Without any: ' + ', '.join(absent) + '.' if absent else ''} "
+                f"{manifest.path}: the training images hold {counted(len(present), 'class', 'classes')} ({found}); "
+                f"at least two are needed, and every class needs images.{' Without any: ' + ', '.join(absent) + '.' if absent else ''} "
                 f"Labels in the manifest: {', '.join(labels)}."
             )
     if not any(s.split == "val" for s in samples):
@@ -173,6 +181,7 @@ def _check(
     leaking = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
     if leaking:
         raise KerasOrthoError(
-            f"{manifest.path}: {len(leaking)} groups (patients or studies) cross splits, such as {leaking[0]!r}. "
+            f"{manifest.path}: {counted(len(leaking), 'group crosses', 'groups cross')} splits (patients or studies), "
+            f"such as {leaking[0]!r}. "
             "Scores would be too good. Run `kerasortho data split` to make a split that does not leak."
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerasortho.config import Config, apply_settings, config_from_dict, load_config
+from kerasortho.config import Config, config_with, load_config
 from kerasortho.data.cache import cache_folder, choose_place
 from kerasortho.data.pipeline import batches_an_epoch
 from kerasortho.data.samples import SampleSet, load_samples
@@ -60,8 +60,8 @@ def fit(
     """
     if not isinstance(config, Config):
         config = load_config(config, settings)
-    elif settings:
-        config = config_from_dict(apply_settings(config.to_dict(), settings))
+    else:
+        config = config_with(config.to_dict(), settings)
     config = replace(config, name=name or config.name)
     folder = Path(runs) / config.name
     with _explained(config, folder):

@@ -129,7 +129,7 @@ class Trainer:
             self.model.reset_metrics()
         saved = time.monotonic()
         label = f"epoch {at.epoch + 1}/{self.config.epochs}"
-        with Progress(self.steps - at.batch, label, quiet_end=True) as progress:
+        with Progress(self.steps, label, quiet_end=True, done=at.batch) as progress:
             for image, target in self.batches.of(at.epoch, order):
                 logs = {name: float(value) for name, value in self.step(image, target).items()}
                 at.batch += 1

@@ -8,24 +8,16 @@ import keras
 
 from kerasortho.config import Config, Phase, Task
 from kerasortho.data.store import SampleStore
-from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.training.losses import classification_loss, segmentation_loss
 from kerasortho.training.metrics import DiceMetric, GlobalDice
 
 
 def check_objective(config: Config) -> None:
-    """Raise KerasOrthoError for a loss, an option of it or a monitor that does not exist: before any image is read."""
+    """Raise KerasOrthoError for a loss or an option of it that does not exist: before any image is read."""
     training = config.training
     if config.task == "segmentation":
         automatic = {"pos_weight": 1.0} if training.loss_options.get("pos_weight") == "auto" else {}
         segmentation_loss(training.loss, **{**training.loss_options, **automatic})
-    names = ["loss", *(metric.name for metric in _metrics(config.task))]
-    known = [*(f"val_{name}" for name in names), *names]
-    if training.monitor not in known:
-        raise KerasOrthoError(
-            f'"training.monitor": there is no "{training.monitor}".{did_you_mean(training.monitor, known)} '
-            f"There are: {', '.join(known)}."
-        )
 
 
 def compile_model(model: keras.Model, config: Config, phase: Phase, steps: int, train: SampleStore) -> None:

@@ -23,6 +23,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from kerasortho.data.manifest import manifest_hash
 from kerasortho.data.samples import SampleSet, load_samples
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_json, write_text
+from kerasortho.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     import keras
@@ -84,10 +86,9 @@ class RunDirectory:
     def config(self) -> Config:
         """The resolved configuration."""
         file = self.path / "config.yaml"
+        values = read_yaml(file)
         try:
-            return config_from_dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError) as error:
-            raise KerasOrthoError(f"{file} cannot be read: {error}.") from None
+            return config_from_dict(values)
         except KerasOrthoError as error:
             raise KerasOrthoError(f"{file}: {error}") from None
 
@@ -107,17 +108,20 @@ class RunDirectory:
         return (self.path / "model.keras").is_file()
 
     def samples(self) -> SampleSet:
-        """Return the samples exactly as trained. Raises KerasOrthoError if the manifest has changed since."""
-        from dataclasses import replace
-
+        """Return the samples exactly as trained. Raises KerasOrthoError if the manifest is gone or has changed."""
+        if not Path(self.data["manifest"]).is_file():
+            raise self._other_manifest("is gone, that", "was trained with.")
         data = replace(self.config.data, manifest=self.data["manifest"])
         samples = load_samples(data, self.config.task, self.classes)
         if manifest_hash(samples.manifest) != self.data["manifest_sha256"]:
-            raise KerasOrthoError(
-                f"The manifest {self.data['manifest']} has changed since {self.path} was trained, so its split may "
-                "have changed, too. Restore the manifest, or train a new run."
-            )
+            raise self._other_manifest("has changed since", "was trained, so its split may have changed, too.")
         return samples
+
+    def _other_manifest(self, what: str, then: str) -> KerasOrthoError:
+        return KerasOrthoError(
+            f"The manifest {self.data['manifest']} {what} {self.path} {then} Restore it; or judge the run on another "
+            f"with `kerasortho evaluate {self.path} --manifest other.csv`; or train a new run."
+        )
 
     def load_model(self) -> keras.Model:
         """Return the best model. Raises KerasOrthoError if training has not ended, or the file would run any code."""

@@ -69,7 +69,7 @@ def training(monkeypatch):
     ("change", "words"),
     [
         (["--set", "training.epoch=3"], ['"training.epoch"', 'Did you mean "training.epochs"?']),
-        (["--set", "data.manfest=a.csv"], ["tiny.yaml", 'Did you mean "manifest"?']),
+        (["--set", "data.manfest=a.csv"], ["--set data.manfest: ", 'Did you mean "manifest"?']),
         (["--set", "training.epochs=many"], ["must be a whole number"]),
         (["--set", "epochs"], ["--set wants KEY=VALUE"]),
         (None, ["There is no configuration file", "tiny.yaml"]),
@@ -93,7 +93,8 @@ def test_a_missing_manifest(config, tmp_path):
     answer = in_a_new_process(config, folder=tmp_path)
     assert answer.returncode == 2 and answer.stdout == ""
     lines = answer.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("Error: Cannot read nowhere.csv: no such file."), answer.stderr
+    assert len(lines) == 1 and lines[0].startswith("Error: data.manifest: there is no file nowhere.csv."), answer.stderr
+    assert str(tmp_path.resolve()) in lines[0] and "current folder" in lines[0]
     assert os.listdir(tmp_path) == ["tiny.yaml"]
 
 

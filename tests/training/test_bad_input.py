@@ -60,7 +60,7 @@ class TestConfiguration:
 
     def test_unknown_key(self, fit):
         says(fit("training.epoch=3"), 'Did you mean "training.epochs"?')
-        says(fit("data.manfest=x"), "tiny.yaml", '"data.manfest"', 'Did you mean "manifest"?')
+        says(fit("data.manfest=x"), "--set data.manfest", '"data.manfest"', 'Did you mean "manifest"?')
 
     def test_missing_key(self, fit, tiny, data):
         values = tiny.settings(data.path)
@@ -103,7 +103,7 @@ class TestData:
     def test_leaking_groups(self, fit, data):
         data.rows[0]["group"] = data.rows[-1]["group"]
         data.save()
-        says(fit(), "manifest.csv", "1 groups", "cross splits", data.rows[-1]["group"])
+        says(fit(), "manifest.csv", "1 group crosses splits", data.rows[-1]["group"])
 
     def test_mask_of_another_size(self, fit, data):
         assert cv2.imwrite(str(data.folder / "mask-02.png"), np.zeros((10, 20), np.uint8))

@@ -169,7 +169,7 @@ class TestFailedStart:
             ("model.name=unet", ["unet is a segmentation model, the task is classification"]),
             ("model.options.droput=0.5", ['no option "droput"', 'Did you mean "dropout"?']),
             ("model.options.weights=nowhere.h5", ["no weights file nowhere.h5"]),
-            ("data.manifest=nowhere.csv", ["nowhere.csv", "no such file"]),
+            ("data.manifest=nowhere.csv", ["data.manifest: there is no file nowhere.csv", "current folder"]),
             ("data.label=limb", ['no column "limb"']),
         ],
     )

@@ -119,7 +119,10 @@ class TestRefused:
         manifest.write_text("\r\n".join(lines) + "\r\n")  # the same cells
         assert len(RunDirectory(run.path).samples().samples) == 8
         manifest.write_text("\n".join(lines[:1] + lines[2:]))
-        with pytest.raises(KerasOrthoError, match=r"has changed since .*run was trained"):
+        with pytest.raises(KerasOrthoError, match=r"has changed since .*run was trained.*--manifest other\.csv"):
+            RunDirectory(run.path).samples()
+        manifest.unlink()
+        with pytest.raises(KerasOrthoError, match=r"is gone, that .*run was trained with.*--manifest other\.csv"):
             RunDirectory(run.path).samples()
 
     def test_no_model_yet(self, run):
