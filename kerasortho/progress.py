@@ -34,6 +34,7 @@ class Progress:
         stream: where to write; None is stderr.
         clock: seconds that never run backwards; for tests.
         quiet_end: write nothing at the end; whoever counts says more than "took 8 s".
+        done: units that were done before, as where work is resumed; they count, but not for the speed.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         quiet_end: bool = False,
+        done: int = 0,
     ) -> None:
         self.total = total
         self.label = label
-        self.done = 0
+        self.done = self._before = done
         self._stream = sys.stderr if stream is None else stream
         self._is_terminal = self._stream.isatty()
         self._clock = clock
@@ -84,13 +86,15 @@ class Progress:
 
     def _counted(self, elapsed: float) -> str:
         of = "" if self.total is None else f" of {self.total}"
-        rate = f", {format_rate(self.done / elapsed)}" if self.done and elapsed > 0 else ""
+        fresh = self.done - self._before
+        rate = f", {format_rate(fresh / elapsed)}" if fresh and elapsed > 0 else ""
         return f"{self.label}: {self.done}{of}{rate}"
 
     def _line(self, elapsed: float) -> str:
         line = self._counted(elapsed)
-        if self.total is not None and self.done:
-            left = elapsed / self.done * max(0, self.total - self.done)
+        fresh = self.done - self._before
+        if self.total is not None and fresh:
+            left = elapsed / fresh * max(0, self.total - self.done)
             line += f", {format_duration(left)} left"
         return f"{line}  {self._note}" if self._note else line
 

@@ -85,6 +85,20 @@ def test_note_and_count():
     assert progress.done == 5
 
 
+def test_what_was_done_before_counts_but_not_for_the_speed():
+    clock, stream = Clock(), io.StringIO()
+    with Progress(22, "epoch 2/5", stream=stream, clock=clock, done=3) as progress:
+        clock.now += 20
+        progress.advance(2)
+        clock.now += 10
+        progress.advance(17)
+    assert stream.getvalue().splitlines() == [
+        "epoch 2/5: 5 of 22, 6.0/min, 2 min 50 s left",
+        "epoch 2/5: 22 of 22, 38.0/min, 0 s left",
+        "epoch 2/5: 22 of 22, 38.0/min, took 30 s",
+    ]
+
+
 def test_error_is_passed_on_and_named_as_stopped():
     stream = io.StringIO()
     clock = Clock()

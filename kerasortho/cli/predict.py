@@ -31,7 +31,7 @@ def predict_command(
     Prints one JSON line a file: the label and the probabilities of a classifier; the mask and overlay files, at the
     image's own size, of a segmentation. A file that cannot be read gets a line with "error", and the rest go on.
 
-    Exit code 0: every file has an answer. 1: some have not. 2: nothing could be done.
+    Exit code 0: every file has an answer. 1: some have none. 2: none has one; then nothing is written.
     """
     from kerasortho.evaluation.predict import predict
     from kerasortho.training.run import RunDirectory
@@ -39,8 +39,8 @@ def predict_command(
     opened = RunDirectory(run)
     if output is None and opened.config.task == "segmentation":
         output = "predictions"
-    failed = 0
+    failed = []
     for answer in predict(opened, files, output=output, overlay=overlay, threshold=threshold, batch_size=batch_size):
-        failed += "error" in answer
+        failed.append("error" in answer)
         click.echo(json.dumps(answer, ensure_ascii=False, allow_nan=False))
-    return 1 if failed else 0
+    return 2 if all(failed) else int(any(failed))

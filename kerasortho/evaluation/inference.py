@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -72,6 +74,7 @@ class Predictor:
         self.batch_size = batch_size or BATCH_SIZES[self.task]
         self._shape_fixed = False
         self._workers = workers or processor_count()
+        _require_whole(run.path / "model.keras", run)
         self.model = run.load_model()
         self._check_shapes(run)
 
@@ -126,6 +129,22 @@ class Predictor:
                 f"the run has inputs of (height, width) {self.spec.size} and the classes {', '.join(self.classes)}. "
                 "Restore the model file of this run."
             )
+
+
+def _require_whole(file: Path, run: RunDirectory) -> None:
+    """Raise KerasOrthoError if a model file that is there is not what was written: cut off, or altered on its way."""
+    if not run.complete:
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip() is not None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        damaged = True
+    if damaged:
+        raise KerasOrthoError(
+            f"{file} is damaged: it was cut off or altered after it was written. Copy it anew from where it is whole; "
+            f"or delete it, and `kerasortho fit --resume {run.path}` writes it again from the last checkpoint."
+        )
 
 
 class _Reading:

@@ -39,10 +39,8 @@ def gather_files(given: Iterable[str | os.PathLike[str]], output: Path | None) -
 def result_names(files: Sequence[Path], output: Path) -> list[str]:
     """Return a name for the results of each file in folder ``output``: its stem, with a number where that is taken.
 
-    The names are recorded in ``sources.json``, before the first result, so that work that is killed leaves no result of
-    unknown origin; `forget_failures` removes those that came to nothing. The same file gets the same name again, and
-    two files of one stem never the same, not even in different calls. A result file of unknown origin is not
-    overwritten.
+    The same file gets the same name again, if that was recorded (see `record_sources`), and two files of one stem never
+    the same, not even in different calls. A result file of unknown origin is not overwritten.
     """
     known = _known_sources(output)
     names = {source: name for name, source in known.items()}
@@ -55,8 +53,17 @@ def result_names(files: Sequence[Path], output: Path) -> list[str]:
             names[source] = _free_name(image_stem(file), taken)
             taken.add(names[source].lower())
         chosen.append(names[source])
-    write_json(output / SOURCES, {name: source for source, name in names.items()})
     return chosen
+
+
+def record_sources(names: Sequence[str], files: Sequence[Path], output: Path) -> None:
+    """Add to ``sources.json`` in folder ``output`` which file each of ``names`` stands for.
+
+    Done before the first result is written, so that work that is killed leaves no result of unknown origin;
+    `forget_failures` removes those that came to nothing.
+    """
+    sources = {name: str(file.resolve()) for name, file in zip(names, files, strict=True)}
+    write_json(output / SOURCES, {**_known_sources(output), **sources})
 
 
 def forget_failures(output: Path) -> None:
@@ -68,6 +75,11 @@ def forget_failures(output: Path) -> None:
 def mask_file(stem: Path) -> Path:
     """Return the path of the mask of the results named ``stem``."""
     return stem.with_name(f"{stem.name}_mask.png")
+
+
+def overlay_file(stem: Path) -> Path:
+    """Return the path of the overlay of the results named ``stem``."""
+    return stem.with_name(f"{stem.name}_overlay.png")
 
 
 def _search(folder: Path, output: Path | None) -> FolderContent:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Prediction, Predictor
-from kerasortho.evaluation.outputs import forget_failures, gather_files, mask_file, result_names
+from kerasortho.evaluation.outputs import (
+    forget_failures,
+    gather_files,
+    mask_file,
+    overlay_file,
+    record_sources,
+    result_names,
+)
+from kerasortho.files import require_writable
 from kerasortho.radiograph.overlay import overlay as draw_overlay
 from kerasortho.radiograph.preprocessing import SMALLEST_CONTRAST
 from kerasortho.radiograph.raster import write_png
@@ -19,6 +28,7 @@ from kerasortho.training.run import RunDirectory
 
 DECIMALS = 6
 DISPLAY_PERCENTILES = (0.5, 99.5)
+SMALLEST_OVERLAY = 512  # pixels of the longer side: smaller images are enlarged, to be looked at
 
 PathLike = str | os.PathLike[str]
 
@@ -38,7 +48,8 @@ def predict(
     "foreground_fraction", "threshold", "size": [H, W], "spacing_mm"}`` and, with known spacing, "foreground_mm2";
     without ``output`` "mask" is the mask itself, (H, W) uint8 of {0, 1}, and "probability" the map (H, W) float32; with
     ``output`` "mask" and "overlay" are the PNG files written there. A file that cannot be read gives
-    ``{"file", "error"}``. What a reader of the answer should know about the file comes as "warnings".
+    ``{"file", "error"}``, and nothing is written for it. What a reader of the answer should know about the file comes
+    as "warnings".
 
     Args:
         run: a run directory whose training has ended.
@@ -54,40 +65,66 @@ def predict(
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     folder = None if output is None else Path(output)
     _check(run, folder, threshold)
+    if folder is not None:
+        require_writable(folder)
     found = gather_files([files] if isinstance(files, str | os.PathLike) else files, folder)
     predictor = Predictor(run, batch_size=batch_size)
-    names = [""] * len(found) if folder is None else result_names(found, folder)
+    named = [] if folder is None else [folder / name for name in result_names(found, folder)]
+    stems: list[Path | None] = [*named] or [None] * len(found)
     limit = predictor.threshold if threshold is None else threshold
 
     def answers() -> Iterator[dict[str, Any]]:
-        for file, name, prediction in zip(found, names, predictor.predict(found), strict=True):
+        predictions = predictor.predict(found)
+        if folder is not None:
+            predictions = _recorded(predictions, found, named, folder)
+        for file, stem, prediction in zip(found, stems, predictions, strict=True):
             if isinstance(prediction, KerasOrthoError):
-                yield {"file": str(file), "error": str(prediction)}
+                yield {"file": str(file), "error": _reason(prediction, file, stem)}
             elif predictor.task == "classification":
                 yield _label(prediction, predictor.classes)
             else:
-                yield _mask(prediction, limit, None if folder is None else folder / name, overlay)
+                yield _mask(prediction, limit, stem, overlay)
 
-    return answers() if folder is None else _recorded(answers(), folder)
+    return answers()
 
 
-def _recorded(answers: Iterator[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    """Pass on the answers; however that ends, the list of sources then names only files that have results."""
+def _recorded(
+    predictions: Iterator[Prediction | KerasOrthoError], files: Sequence[Path], stems: Sequence[Path], folder: Path
+) -> Iterator[Prediction | KerasOrthoError]:
+    """Pass on the predictions, and keep the list of sources.
+
+    It is written before the first result and, however the work ends, names only files that have results. Where nothing
+    could be predicted, nothing is written.
+    """
+    recorded = False
     try:
-        yield from answers
+        for prediction in predictions:
+            if isinstance(prediction, Prediction) and not recorded:
+                record_sources([stem.name for stem in stems], files, folder)
+                recorded = True
+            yield prediction
     finally:
-        forget_failures(folder)
+        if recorded:
+            forget_failures(folder)
 
 
 def _check(run: RunDirectory, output: Path | None, threshold: float | None) -> None:
     if run.config.task == "classification" and (output is not None or threshold is not None):
-        given = "output" if output is not None else "threshold"
+        given = "--output" if output is not None else "--threshold"
         raise KerasOrthoError(
             f"{given} is for segmentation, and {run.path} is a classifier: its whole answer is in the lines printed. "
             f"Leave {given} out."
         )
     if threshold is not None and not 0 < threshold < 1:
         raise KerasOrthoError(f"threshold must be between 0 and 1. Received: {threshold}.")
+
+
+def _reason(error: KerasOrthoError, file: Path, stem: Path | None) -> str:
+    """Return why ``file`` has no answer, without its path, and whether results of an earlier call are still there."""
+    reason = str(error).removeprefix(f"{file}: ")
+    if stem is None or not mask_file(stem).is_file():
+        return reason
+    return f"{reason} Its mask of an earlier call is still there: {mask_file(stem)}."
 
 
 def _label(prediction: Prediction, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -123,11 +160,21 @@ def _write(prediction: Prediction, mask: np.ndarray, stem: Path, overlay: bool) 
     """Write the mask and the overlay next to each other; return their paths."""
     assert prediction.radiograph is not None
     files = {"mask": str(mask_file(stem))}
+    overlay_file(stem).unlink(missing_ok=True)  # one of an earlier call would not show the new mask
     write_png(files["mask"], mask * np.uint8(255))
     if overlay:
-        files["overlay"] = f"{stem}_overlay.png"
-        write_png(files["overlay"], draw_overlay(_stretched(prediction.radiograph.pixels), mask))
+        files["overlay"] = str(overlay_file(stem))
+        write_png(files["overlay"], draw_overlay(*_enlarged(_stretched(prediction.radiograph.pixels), mask)))
     return files
+
+
+def _enlarged(pixels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels and mask (H, W), a whole number of times as large where they are small to look at."""
+    times = -(-SMALLEST_OVERLAY // max(mask.shape))
+    if times == 1:
+        return pixels, mask
+    smooth = cv2.resize(pixels, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
+    return smooth, mask.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _stretched(pixels: np.ndarray) -> np.ndarray:

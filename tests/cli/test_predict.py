@@ -62,12 +62,20 @@ def test_bad_files_are_reported_in_place_and_end_with_1(tmp_path: Path, capsys: 
     assert main(words) == 1
     answers = lines(capsys)
     assert ["error" in a for a in answers] == [True, False, True]
-    assert list(answers[0]) == ["file", "error"] and str(bad) in answers[0]["error"]
+    assert list(answers[0]) == ["file", "error"] and answers[0]["file"] == str(bad)
+    assert not any(str(tmp_path) in a["error"] for a in answers if "error" in a)  # the path is in "file"
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"00_mask.png", "00_overlay.png", "sources.json"}
     assert json.loads((tmp_path / "out/sources.json").read_text()) == {
         "00": str(good)
     }  # what failed is in its line alone
+
+
+def test_where_nothing_can_be_predicted_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
+    assert main(["predict", str(run.path), str(tmp_path / "no.dcm"), "--output", str(tmp_path / "out")]) == 2
+    assert lines(capsys) == [{"file": str(tmp_path / "no.dcm"), "error": "there is no such file. Check the path."}]
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_skipped_in_folders_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,8 +91,8 @@ def test_what_is_skipped_in_folders_is_told(tmp_path: Path, capsys: pytest.Captu
     [
         (["{run}"], "FILES"),
         (["{run}", "{empty}"], "holds no image"),
-        (["{run}", "a.png", "--threshold", "0.4"], "threshold is for segmentation"),
-        (["{run}", "a.png", "--output", "x"], "output is for segmentation"),
+        (["{run}", "a.png", "--threshold", "0.4"], "--threshold is for segmentation"),
+        (["{run}", "a.png", "--output", "x"], "--output is for segmentation"),
         (["{run}x", "a.png"], 'Did you mean "run"'),
     ],
 )

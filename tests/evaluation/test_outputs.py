@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.evaluation.outputs import forget_failures, gather_files, result_names
+from kerasortho.evaluation.outputs import forget_failures, gather_files, record_sources, result_names
 
 DICOM = b"\0" * 128 + b"DICM" + b"\0" * 200
 
@@ -66,14 +66,16 @@ def test_one_stem_in_two_folders_gets_two_names(tmp_path: Path) -> None:
 def test_names_last_from_call_to_call(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first, second = tmp_path / "a/hand.png", tmp_path / "b/hand.png"
-    assert result_names([first], out) == ["hand"]
+    assert result_names([first], out) == ["hand"] and not out.exists()
+    record_sources(["hand"], [first], out)
     assert result_names([second], out) == ["hand-2"]
+    record_sources(["hand-2"], [second], out)
     assert result_names([second, first], out) == ["hand-2", "hand"]
     assert set(json.loads((out / "sources.json").read_text())) == {"hand", "hand-2"}
 
 
 def test_failures_are_forgotten_and_results_kept(tmp_path: Path) -> None:
-    assert result_names([Path("a.png"), Path("b.png")], tmp_path) == ["a", "b"]
+    record_sources(["a", "b"], [Path("a.png"), Path("b.png")], tmp_path)
     touch(tmp_path / "b_mask.png")
     forget_failures(tmp_path)
     assert list(json.loads((tmp_path / "sources.json").read_text())) == ["b"]

@@ -37,7 +37,8 @@ def test_masks_and_overlays_have_the_images_own_size(tiny: SimpleNamespace, tmp_
         assert stored.shape == truth.shape == tuple(answer["size"])
         assert ((stored > 0) == truth).mean() > 0.95
         assert answer["foreground_fraction"] == pytest.approx((stored > 0).mean(), abs=1e-6)
-        assert cv2.imread(answer["overlay"]).shape == (*truth.shape, 3)
+        times = -(-512 // max(truth.shape))  # small ones are enlarged, to be looked at
+        assert cv2.imread(answer["overlay"]).shape == (truth.shape[0] * times, truth.shape[1] * times, 3)
         assert answer["spacing_mm"] is None and "foreground_mm2" not in answer
     json.dumps(answers, allow_nan=False)
 
@@ -99,9 +100,9 @@ def test_spacing_gives_an_area(tiny: SimpleNamespace, tmp_path: Path, monkeypatc
 def test_mistakes_are_found_before_the_first_answer(tiny: SimpleNamespace, tmp_path: Path) -> None:
     run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(KerasOrthoError, match="output is for segmentation"):
+    with pytest.raises(KerasOrthoError, match=r"--output is for segmentation.*Leave --output out"):
         predict(run, "a.png", output="out")
-    with pytest.raises(KerasOrthoError, match="threshold is for segmentation"):
+    with pytest.raises(KerasOrthoError, match="--threshold is for segmentation"):
         predict(run, "a.png", threshold=0.5)
     with pytest.raises(KerasOrthoError, match="holds no image"):
         predict(run, tmp_path / "empty")
@@ -114,3 +115,33 @@ def test_an_output_folder_that_is_a_file_is_an_error(tiny: SimpleNamespace, tmp_
     (tmp_path / "out").write_text("")
     with pytest.raises(KerasOrthoError, match="a part of that path is a file"):
         predict(run, tmp_path / "data/images", output=tmp_path / "out")
+
+
+def test_no_overlay_of_an_earlier_call_stays_beside_a_newer_mask(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
+    image = tmp_path / "data/images/00.png"
+    assert Path(next(predict(run, image, output=tmp_path / "out"))["overlay"]).is_file()
+    assert "overlay" not in next(predict(run, image, output=tmp_path / "out", overlay=False))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"00_mask.png", "sources.json"}
+
+
+def test_a_mask_of_an_earlier_call_is_named_where_its_image_fails(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
+    image = tmp_path / "data/images/00.png"
+    mask = next(predict(run, image, output=tmp_path / "out"))["mask"]
+    image.write_bytes(b"")
+    answer = next(predict(run, image, output=tmp_path / "out"))
+    assert answer["error"].endswith(f"Its mask of an earlier call is still there: {mask}.")
+    assert str(image) not in answer["error"]
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.99, None])
+def test_a_damaged_model_file_is_said_to_be_damaged(tiny: SimpleNamespace, tmp_path: Path, keep: float | None) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    file = run.path / "model.keras"
+    data = bytearray(file.read_bytes())
+    if keep is None:  # altered, not cut off
+        data[len(data) // 2] ^= 255
+    file.write_bytes(data if keep is None else data[: int(keep * len(data))])
+    with pytest.raises(KerasOrthoError, match=r"model.keras is damaged: it was cut off or altered.*fit --resume"):
+        predict(run, tmp_path / "data/images/00.png")
