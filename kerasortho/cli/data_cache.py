@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 
 from kerasortho.data.cache import CacheEntry, cache_folder, clear, list_entries
+from kerasortho.errors import KerasOrthoError
+from kerasortho.words import byte_size, counted
 
 
 @click.command("cache")
@@ -26,18 +29,24 @@ from kerasortho.data.cache import CacheEntry, cache_folder, clear, list_entries
 )
 def cache_command(wanted: bool, older_than: float, cache_dir: str | None) -> None:
     """List the prepared images that trainings keep on the disk for the next one, the longest unused first."""
+    if cache_dir is not None and not Path(cache_dir).expanduser().is_dir():
+        raise KerasOrthoError(f"--cache-dir: there is no folder {cache_dir}.")
     folder = cache_folder(cache_dir)
     entries = list_entries(folder, older_than=older_than)
     click.echo(f"Prepared images in {folder}: {_total(entries)}")
     for entry in entries:
-        what = f"{entry.images} images of {entry.size[0]}x{entry.size[1]}" if entry.images else "unfinished"
+        what = f"{counted(entry.images, 'image')} of {entry.size[0]}x{entry.size[1]}" if entry.images else "unfinished"
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        click.echo(f"  {entry.folder.name}  {what}, {entry.bytes / 1e6:,.1f} MB, last used {used}")
+        click.echo(f"  {entry.folder.name}  {what}, {byte_size(entry.bytes)}, last used {used}")
     if wanted:
         gone = clear(entries)
-        busy = f"; {len(entries) - len(gone)} are being written and stay" if len(gone) < len(entries) else ""
+        busy = (
+            f"; {counted(len(entries) - len(gone), 'is being written and stays', 'are being written and stay')}"
+            if len(gone) < len(entries)
+            else ""
+        )
         click.echo(f"Deleted {_total(gone)}{busy}.")
 
 
 def _total(entries: list[CacheEntry]) -> str:
-    return f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / 1e6:,.1f} MB"
+    return f"{counted(len(entries), 'entry', 'entries')}, {byte_size(sum(entry.bytes for entry in entries))}"

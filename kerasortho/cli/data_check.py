@@ -11,13 +11,18 @@ from kerasortho.cli.options import processes_option
 from kerasortho.data.checks import BROKEN, check_manifest, exclude_broken
 from kerasortho.data.findings import Finding, has_errors, report_table, report_values
 from kerasortho.data.manifest import Manifest, is_excluded, read_manifest, write_manifest
-from kerasortho.files import write_json
+from kerasortho.files import require_writable, write_json
+from kerasortho.words import counted
 
 
 @click.command("check")
 @click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write all findings here too."
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all findings here too.",
 )
 @click.option(
     "--exclude-broken",
@@ -30,14 +35,20 @@ from kerasortho.files import write_json
 def check_command(
     context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, processes: int
 ) -> None:
-    """Find broken files, unfit masks, duplicates, leaks between splits and contradictions. Exit code 1 on errors."""
+    """Find broken files, unfit masks, duplicates, leaks between splits and contradictions.
+
+    Exit code 1 on errors, with --exclude-broken on those that are left.
+    """
     read = read_manifest(manifest, check_files=False)
-    findings = check_manifest(read, processes=processes, what="reading")
+    for written in ([json_file] if json_file else []) + ([manifest] if exclude else []):
+        require_writable(written.parent)
+    findings = check_manifest(read, processes=processes, what="reading images")
     if json_file:
         write_json(json_file, report_values(read, findings))
     click.echo(report_table(read, findings))
     if exclude:
         click.echo(_exclude(read, findings))
+        findings = [finding for finding in findings if finding.kind not in BROKEN]
     if has_errors(findings):
         context.exit(1)
 
@@ -53,6 +64,6 @@ def _exclude(manifest: Manifest, findings: Sequence[Finding]) -> str:
     before = sum(is_excluded(row) for row in manifest.rows)
     excluded, kinds = sum(broken.values()), ", ".join(f"{number} {kind}" for kind, number in broken.items())
     return (
-        f"Excluded {excluded} of {len(manifest.rows)} images in {manifest.path} ({kinds}); {before} were excluded "
-        f"before, {len(manifest.rows) - before - excluded} are in use.{left}"
+        f"Excluded {excluded} of {counted(len(manifest.rows), 'image')} in {manifest.path} ({kinds}); excluded before: "
+        f"{before}, in use: {len(manifest.rows) - before - excluded}.{left}"
     )

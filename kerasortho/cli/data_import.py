@@ -9,6 +9,7 @@ import click
 from kerasortho.cli.options import processes_option
 from kerasortho.data.fracatlas import import_fracatlas
 from kerasortho.data.importers import Imported, import_classes, import_pairs
+from kerasortho.words import counted
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -79,7 +80,12 @@ def fracatlas_command(folder: Path, output: Path, published_split: bool, process
     """
     _report(
         import_fracatlas(
-            folder, output, published_split=published_split, overwrite=overwrite, processes=processes, what="reading"
+            folder,
+            output,
+            published_split=published_split,
+            overwrite=overwrite,
+            processes=processes,
+            what="reading images",
         )
     )
 
@@ -91,6 +97,6 @@ def _report(imported: Imported) -> None:
     excluded = sum(bool(row.get("exclude")) for row in rows)
     aside = f", {excluded} of them excluded" if excluded else ""
     click.echo(
-        f"Wrote {imported.manifest.path}: {len(rows)} images{aside}. "
+        f"Wrote {imported.manifest.path}: {counted(len(rows), 'image')}{aside}. "
         f"Next: kerasortho data check {imported.manifest.path}"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kerasortho.cli.options import processes_option
+from kerasortho.words import counted
 
 
 @click.command("phantom")
@@ -30,4 +31,5 @@ def phantom_command(
 
     settings = PhantomSettings(patients=patients, views=views, size=size, format=file_format, seed=seed)
     manifest = generate_phantoms(out, settings, processes=processes)
-    click.echo(f"{len(manifest.rows)} radiographs of {patients} patients with bone masks. Manifest: {manifest.path}")
+    drawn = f"{counted(len(manifest.rows), 'radiograph')} of {counted(patients, 'patient')}"
+    click.echo(f"{drawn} with bone masks. Manifest: {manifest.path}")

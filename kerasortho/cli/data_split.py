@@ -11,6 +11,8 @@ from kerasortho.data.grouping import GroupChoice
 from kerasortho.data.manifest import read_manifest, write_manifest
 from kerasortho.data.splitting import describe_parts, split_manifest
 from kerasortho.errors import KerasOrthoError
+from kerasortho.files import require_writable
+from kerasortho.words import echo
 
 
 @click.command("split")
@@ -32,7 +34,9 @@ from kerasortho.errors import KerasOrthoError
     "--regroup", is_flag=True, help="Make groups anew, though the column group has some that are not single images."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="Write here, and leave MANIFEST as it is.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here, and leave MANIFEST as it is."
+)
 @processes_option
 def split_command(
     manifest: Path,
@@ -53,6 +57,7 @@ def split_command(
     """
     if fractions and folds:
         raise KerasOrthoError("--fractions and --folds exclude each other. Run the command twice for both.")
+    require_writable((output or manifest).parent)
     result, notes = split_manifest(
         read_manifest(manifest),
         GroupChoice(column=group_column, id_blocks=id_blocks, ungrouped=ungrouped, regroup=regroup),
@@ -61,7 +66,7 @@ def split_command(
         stratify=stratify,
         seed=seed,
         processes=processes,
-        what="reading",
+        what="reading images",
     )
     write_manifest(result, output)
     for note in notes:
@@ -74,4 +79,6 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise KerasOrthoError(f"--fractions takes three numbers such as 0.7,0.15,0.15. Received: {text!r}") from None
+        raise KerasOrthoError(
+            f"--fractions takes three numbers such as 0.7,0.15,0.15. Received: {echo(text)}"
+        ) from None

@@ -17,6 +17,7 @@ from kerasortho.errors import KerasOrthoError
 from kerasortho.files import explain_os_error, locked
 from kerasortho.machine import available_memory
 from kerasortho.radiograph.preprocessing import Preprocessing
+from kerasortho.words import byte_size
 
 COMPLETE = "complete.json"  # in an entry whose files are whole; its time is that of the last use
 MEMORY_SHARE = 0.3  # of the memory available now that prepared images may take
@@ -123,7 +124,7 @@ def _entry(folder: Path) -> CacheEntry:
 
 def _does_not_fit(key: str, size: int, free: int, where: str) -> str:
     return (
-        f"{key}: the prepared images need {size / 1e9:.1f} GB, but there are {free / 1e9:.1f} GB {where}. "
+        f"{key}: the prepared images need {byte_size(size)}, but there are {byte_size(free)} {where}. "
         "Use data.cache: auto, or a smaller preprocessing.size."
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from kerasortho.data.contradictions import contradictions, likeness, pair_case
+from kerasortho.data.contradictions import contradictions, label_spellings, likeness, pair_case
 from kerasortho.data.duplicates import Duplicate
 from kerasortho.data.findings import Case, Finding, sort_findings
 from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources, is_made
 from kerasortho.data.inspection import Inspection, MaskFacts, duplicate_rows, inspect_manifest
 from kerasortho.data.manifest import Manifest, Row, is_excluded
 from kerasortho.data.splits import crossing_groups
+from kerasortho.words import counted
 
 BROKEN = ("missing", "truncated", "unreadable")
 """Kinds of findings whose images cannot be used at all."""
@@ -31,7 +32,7 @@ def check_manifest(manifest: Manifest, *, processes: int = 1, what: str = "") ->
     """
     inspections = inspect_manifest(manifest, processes=processes, what=what)
     used = [(row, item) for row, item in zip(manifest.rows, inspections, strict=True) if item is not None]
-    pairs = duplicate_rows(inspections, what=what and "comparing")
+    pairs = duplicate_rows(inspections, what=what and "comparing pairs of images")
     return sort_findings(
         [
             *_file_findings(used),
@@ -39,6 +40,7 @@ def check_manifest(manifest: Manifest, *, processes: int = 1, what: str = "") ->
             *_leaks(manifest, pairs),
             *_duplicates(manifest, pairs),
             *contradictions(manifest, inspections, pairs),
+            *label_spellings(manifest),
             *_table_findings(manifest),
         ]
     )
@@ -69,7 +71,7 @@ def _file_findings(used: _Used) -> Iterator[Finding]:
     constant = tuple(Case((row["image"],)) for row, item in used if item.constant)
     yield Finding("warning", "constant", "All pixels have the same value: there is nothing on the image.", constant)
     meaning = "The bottom rows are a decoder's filler: a file that was cut off, and saved again."
-    damaged = tuple(Case((row["image"],), f"{item.filler_rows} rows") for row, item in used if item.filler_rows)
+    damaged = tuple(Case((row["image"],), counted(item.filler_rows, "row")) for row, item in used if item.filler_rows)
     yield Finding("warning", "damaged_bottom", meaning, damaged)
     warned: dict[str, list[Case]] = defaultdict(list)
     for row, item in used:
@@ -90,7 +92,7 @@ def _mask_findings(used: _Used) -> Iterator[Finding]:
         problems = [(row, item.mask_problem if column == "mask" else item.ignore_problem) for row, item in readable]
         missing = tuple(Case((row["image"],), row[column]) for row, text in problems if text == "no such file")
         yield Finding("error", f"{column}_missing", f"Files in column {column} are not there.", missing)
-        unreadable = tuple(Case((row["image"],), text) for row, text in problems if text not in ("", "no such file"))
+        unreadable = tuple(_mask_case(row, column, text) for row, text in problems if text not in ("", "no such file"))
         yield Finding("error", f"{column}_unreadable", f"Files in column {column} cannot be read.", unreadable)
         yield from _fitting(column, [(row, item, found) for row, item, found in facts if found is not None])
     if any(row.get("mask") for row, _ in used):
@@ -101,7 +103,7 @@ def _mask_findings(used: _Used) -> Iterator[Finding]:
 def _fitting(column: str, facts: list[tuple[Row, Inspection, MaskFacts]]) -> Iterator[Finding]:
     """Yield what is wrong with readable masks."""
     other_size = tuple(
-        Case((row["image"],), f"the image has {_size(item.shape)} pixels, the {column} {_size(found.shape)}")
+        _mask_case(row, column, f"{_size(found.shape)}, the image {_size(item.shape)} pixels (height x width)")
         for row, item, found in facts
         if item.shape is not None and found.shape != item.shape
     )
@@ -109,21 +111,26 @@ def _fitting(column: str, facts: list[tuple[Row, Inspection, MaskFacts]]) -> Ite
         "error", f"{column}_size", f"Files in column {column} have another size than their images.", other_size
     )
     not_binary = tuple(
-        Case((row["image"],), f"values {_listed(found.values)}") for row, _, found in facts if not found.binary
+        _mask_case(row, column, f"values {_listed(found.values)}") for row, _, found in facts if not found.binary
     )
     meaning = f"Files in column {column} hold other values than 0 and 1, or 0 and 255 (saved as JPEG, perhaps)."
     yield Finding("error", f"{column}_values", meaning, not_binary)
-    full = tuple(Case((row["image"],)) for row, _, found in facts if found.binary and found.share == 1)
+    full = tuple(_mask_case(row, column) for row, _, found in facts if found.binary and found.share == 1)
     yield Finding("warning", f"{column}_full", f"The {column} covers the whole image.", full)
     if column == "mask":
-        empty = tuple(Case((row["image"],)) for row, _, found in facts if found.share == 0)
+        empty = tuple(_mask_case(row, column) for row, _, found in facts if found.share == 0)
         yield Finding(
             "warning", "mask_empty", "Nothing is marked in the mask: right only where there is nothing to mark.", empty
         )
 
 
+def _mask_case(row: Row, column: str, detail: str = "") -> Case:
+    """Return an image and what is the matter with its file in ``column``, which is named."""
+    return Case((row["image"],), f"{row[column]}: {detail}" if detail else row[column])
+
+
 def _size(shape: tuple[int, int] | None) -> str:
-    return f"{shape[1]}x{shape[0]}" if shape else "?"
+    return f"{shape[0]}x{shape[1]}" if shape else "?"
 
 
 def _listed(values: tuple[int, ...]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from kerasortho.data.duplicates import Duplicate
 from kerasortho.data.findings import Case, Finding
 from kerasortho.data.inspection import Inspection
-from kerasortho.data.manifest import FIXED_COLUMNS, Manifest
+from kerasortho.data.manifest import FIXED_COLUMNS, Manifest, is_excluded
 
 _MOST_CLASSES = 20  # a further column with no more different values than this is taken for a label
 
@@ -34,6 +35,19 @@ def contradictions(
         if one_item.mask.content_hash != other_item.mask.content_hash:
             masks.append(pair_case(manifest, pair, ""))
     yield Finding("warning", "contradicting_masks", "Identical images have different masks.", tuple(masks))
+
+
+def label_spellings(manifest: Manifest) -> Iterator[Finding]:
+    """Yield labels that are the same but for case and blanks: they would be classes of their own."""
+    cases = []
+    for column in _label_columns(manifest):
+        spellings: dict[str, set[str]] = defaultdict(set)
+        for row in manifest.rows:
+            if row[column] and not is_excluded(row):
+                spellings["".join(row[column].lower().split())].add(row[column])
+        cases += [Case(tuple(sorted(names)), f"in column {column}") for names in spellings.values() if len(names) > 1]
+    meaning = "Labels differ only in case or blanks: each counts as a class of its own. Write them alike."
+    yield Finding("warning", "label_spellings", meaning, tuple(cases))
 
 
 def count_contradictions(manifest: Manifest, pairs: Sequence[Duplicate]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kerasortho.data.manifest import Manifest, is_excluded
+from kerasortho.words import counted
 
 LEVELS = ("error", "warning", "info")
 _SHOWN = 3
@@ -53,7 +54,7 @@ def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
     excluded = sum(is_excluded(row) for row in manifest.rows)
     folder = _common_folder([row["image"] for row in manifest.rows])
     lines = [
-        f"{manifest.path}: {len(manifest.rows)} images, {excluded} excluded",
+        f"{manifest.path}: {counted(len(manifest.rows), 'image')}, {excluded} excluded",
         *([f"All images lie below {folder}"] if folder else []),
     ]
     for finding in findings:
@@ -63,7 +64,10 @@ def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
         if len(finding.cases) > _SHOWN:
             lines.append(f"    and {len(finding.cases) - _SHOWN} more")
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
-    lines += ["", f"{counts['error']} kinds of errors, {counts['warning']} of warnings, {counts['info']} of remarks."]
+    lines += [
+        "",
+        f"{counted(counts['error'], 'kind')} of errors, {counts['warning']} of warnings, {counts['info']} of remarks.",
+    ]
     return "\n".join(lines)
 
 

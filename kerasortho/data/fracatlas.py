@@ -73,6 +73,7 @@ def import_fracatlas(
         KerasOrthoError: a file of the archive is missing or not as published, or ``output`` exists.
     """
     root, target = require_folder(folder), new_output(output, overwrite)
+    _require_archive(root)
     listed, outlines = _read_dataset_csv(root), read_outlines(root / COCO_FILE)
     files = _images_by_name(root)
     splits = _read_published_split(root) if published_split else None
@@ -121,6 +122,12 @@ def _images_by_name(root: Path) -> dict[str, Path]:
             )
         files[file.name] = file
     return files
+
+
+def _require_archive(root: Path) -> None:
+    if not (root / "dataset.csv").is_file():
+        within = next((f' Did you mean "{found.parent}"?' for found in sorted(root.glob("*/dataset.csv"))), "")
+        raise KerasOrthoError(f"{root} is not the FracAtlas folder: dataset.csv is missing.{within}")
 
 
 def _read_dataset_csv(root: Path) -> dict[str, Row]:
@@ -202,19 +209,19 @@ def _notes(
         if int(listed[name]["fracture_count"]) != len(outlines[name].polygons if name in outlines else ())
     ]
     findings = {
-        "images of dataset.csv have no file and are left out": [name for name in listed if name not in files],
-        "image files are not in dataset.csv and are left out": [name for name in files if name not in listed],
-        "annotated images are not in dataset.csv": [name for name in outlines if name not in listed],
-        "unreadable files are excluded": [name for name, result in drawn.items() if result.unreadable],
-        "images show upper and lower limb and are excluded": [
+        "Images of dataset.csv without a file, left out": [name for name in listed if name not in files],
+        "Image files not in dataset.csv, left out": [name for name in files if name not in listed],
+        "Annotated images not in dataset.csv": [name for name in outlines if name not in listed],
+        "Unreadable files, excluded": [name for name, result in drawn.items() if result.unreadable],
+        "Images of upper and lower limb, excluded": [
             Path(row["image"]).name for row in rows if row["exclude"].startswith("mixed")
         ],
-        "images have no region flag and are excluded": [
+        "Images without a region flag, excluded": [
             Path(row["image"]).name for row in rows if row["exclude"].startswith("no region")
         ],
-        "images have another number of polygons than fracture_count": counted,
+        "Images with another number of polygons than fracture_count": counted,
     }
-    notes = [f"{len(names)} {what}: {shorten(names)}." for what, names in findings.items() if names]
+    notes = [f"{what}: {len(names)} ({shorten(names)})." for what, names in findings.items() if names]
     notes += [
         f"{name} gets no fracture mask: {result.mask_note}." for name, result in drawn.items() if result.mask_note
     ]

@@ -17,6 +17,10 @@ BY_IMAGE = "image"
 
 _ID_BLOCKS = "id-blocks "
 _LISTED_NAMES = 3
+_PATIENTS = re.compile(
+    r"(patient|study|subject|case|person|exam|examination)s?[ _-]?(instance)?[ _-]?(id|uid|no|nr|number|name|key)?",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,11 @@ def describe_sources(sources: Iterable[str]) -> str:
 def is_made(source: str) -> bool:
     """Tell whether groups of that source stand in for patients or studies, made from file numbers."""
     return source.startswith(_ID_BLOCKS)
+
+
+def patient_columns(columns: Iterable[str]) -> list[str]:
+    """Return the columns whose names say that they hold patients or studies."""
+    return [name for name in columns if _PATIENTS.fullmatch(name)]
 
 
 def choose_groups(manifest: Manifest, choice: GroupChoice) -> Manifest:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kerasortho.data.image_files import describe_skipped, image_stem, natural_key, search_folder
-from kerasortho.data.manifest import Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
+from kerasortho.data.manifest import PATH_COLUMNS, Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
 from kerasortho.errors import KerasOrthoError
+from kerasortho.words import counted
 
 PathLike = str | os.PathLike[str]
 
@@ -44,7 +45,8 @@ def import_classes(folder: PathLike, output: PathLike, *, overwrite: bool = Fals
     loose = search_folder(root, recursive=False)
     if loose.images:
         names = shorten(file.name for file in loose.images)
-        notes.append(f"{len(loose.images)} images lie in no class folder and are left out: {names}.")
+        lying = counted(len(loose.images), "image lies", "images lie")
+        notes.append(f"Left out, for {lying} in no class folder: {names}.")
     notes += describe_skipped(file for content in (loose, *found.values()) for file in content.others)
     rows = [{"image": cell_for(file, target), "label": name} for name, files in images.items() for file in files]
     return finish_import(target, ("image", "label"), rows, notes)
@@ -77,6 +79,7 @@ def import_pairs(
         KerasOrthoError: missing folders, images without mask or masks without image, names that are not unique.
     """
     target = new_output(output, overwrite)
+    _refuse_one_folder_twice({"--images": images, "--masks": masks, "--ignore": ignore})
     found = {
         name: search_folder(require_folder(folder))
         for name, folder in (("images", images), ("masks", masks), ("ignore", ignore))
@@ -92,7 +95,7 @@ def import_pairs(
     if not image_of:
         raise KerasOrthoError(f"No image in {images} has a mask of the same name in {masks}.")
     notes += describe_skipped(file for content in found.values() for file in content.others)
-    extra_names, extra = _extra_columns(columns, columns_key) if columns is not None else ((), {})
+    extra_names, extra, told = _extra_columns(columns, columns_key) if columns is not None else ((), {}, [])
     rows = []
     for stem, file in image_of.items():
         row = {"image": cell_for(file, target), "mask": cell_for(mask_of[stem], target)}
@@ -102,7 +105,9 @@ def import_pairs(
     if columns is not None:
         without = [file.name for stem, file in image_of.items() if stem not in extra]
         if without:
-            notes.append(f"{len(without)} images have no line in {columns}: {shorten(without)}.")
+            lacking = counted(len(without), "image has", "images have")
+            notes.append(f"{lacking} no line in {columns}: {shorten(without)}.")
+        notes += told
     return finish_import(target, tuple(rows[0]), rows, notes)
 
 
@@ -156,11 +161,13 @@ def _unmatched_notes(
     """Say what has no partner; raise KerasOrthoError instead unless images without a mask may be skipped."""
     image_less = [mask_of[stem].name for stem in mask_of if stem not in image_of]
     if image_less:
-        raise KerasOrthoError(f"{len(image_less)} masks have no image of the same name: {shorten(image_less)}.")
+        lacking = counted(len(image_less), "mask has", "masks have")
+        raise KerasOrthoError(f"{lacking} no image of the same name: {shorten(image_less)}.")
     notes = []
     mask_less = [file.name for file in candidates if image_stem(file) not in mask_of]
     if mask_less:
-        message = f"{len(mask_less)} of {len(candidates)} images have no mask of the same name: {shorten(mask_less)}."
+        lacking = f"{len(mask_less)} of {counted(len(candidates), 'image')} {'has' if len(mask_less) == 1 else 'have'}"
+        message = f"{lacking} no mask of the same name: {shorten(mask_less)}."
         if not skip:
             raise KerasOrthoError(
                 f"{message} Leave them out with --skip-unmatched, or add masks (zeros where nothing is to be marked)."
@@ -168,19 +175,39 @@ def _unmatched_notes(
         notes.append(f"{message} They are left out.")
     idle = [ignore_of[stem].name for stem in ignore_of if stem not in image_of]
     if idle:
-        notes.append(f"{len(idle)} ignore masks belong to no image: {shorten(idle)}.")
+        notes.append(
+            f"{counted(len(idle), 'ignore mask belongs', 'ignore masks belong')} to no image: {shorten(idle)}."
+        )
     return notes
 
 
-def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
-    """Return the further columns of a CSV and their cells by image stem; columns of pairs are not taken."""
+def _refuse_one_folder_twice(folders: Mapping[str, PathLike | None]) -> None:
+    seen: dict[Path, str] = {}
+    for option, folder in folders.items():
+        if folder is None:
+            continue
+        first = seen.setdefault(Path(folder).resolve(), option)
+        if first != option:
+            raise KerasOrthoError(
+                f"{first} and {option} name the same folder, {folder}. Keep the files in one of each."
+            )
+
+
+def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str, dict[str, str]], list[str]]:
+    """Return the further columns of a CSV, their cells by image stem, and which columns were not taken, in words."""
     names, rows = read_csv_rows(path)
-    Manifest(Path(path), names, ()).require_column(key)
-    taken = tuple(name for name in names if name not in {key, "image", "mask", "ignore"})
+    fix = "Name the column that tells the images' names with --columns-key."
+    Manifest(Path(path), names, ()).require_column(key, wanted_by="--columns-key", fix=fix)
+    dropped = [name for name in names if name in PATH_COLUMNS and name != key]
+    taken = tuple(name for name in names if name not in {key, *PATH_COLUMNS})
+    told = [
+        f"Column {name} of {path} is not taken: the manifest's own column {name} names files. Rename it to keep it."
+        for name in dropped
+    ]
     cells: dict[str, dict[str, str]] = {}
     for row in rows:
         stem = image_stem(Path(row[key]))
         if stem in cells:
             raise KerasOrthoError(f"{path} has two lines for {row[key]} in column {key}. Keep one line an image.")
         cells[stem] = {name: row[name] for name in taken}
-    return taken, cells
+    return taken, cells, told

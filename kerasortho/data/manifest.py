@@ -29,11 +29,13 @@ from pathlib import Path
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_text
+from kerasortho.words import counted, echo
 
 PATH_COLUMNS = ("image", "mask", "ignore")
 FIXED_COLUMNS = (*PATH_COLUMNS, "label", "group", "grouped_by", "split", "fold", "exclude")
 SPLITS = ("train", "val", "test")
 _SHOWN = 5
+_SHOWN_COLUMNS = 30
 
 Row = Mapping[str, str]
 
@@ -100,7 +102,7 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     for number, cells in lines:
         if len(cells) != len(columns):
             raise KerasOrthoError(
-                f"{source}, line {number}: {len(cells)} cells where the header has {len(columns)} columns. "
+                f"{source}, line {number}: {_misfit(cells, columns)} "
                 "A comma inside a cell needs quotes around the cell."
             )
         row = dict(zip(columns, cells, strict=True))
@@ -121,9 +123,7 @@ def read_csv_rows(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], list[d
     columns, lines = _read_table(source)
     for number, cells in lines:
         if len(cells) != len(columns):
-            raise KerasOrthoError(
-                f"{source}, line {number}: {len(cells)} cells where the header has {len(columns)} columns."
-            )
+            raise KerasOrthoError(f"{source}, line {number}: {_misfit(cells, columns)}")
     return columns, [dict(zip(columns, cells, strict=True)) for _, cells in lines]
 
 
@@ -163,15 +163,17 @@ def _read_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str
         raise KerasOrthoError(f"Cannot read {source}: {reason}. `kerasortho data import` writes a manifest.") from error
     header = text.lstrip().splitlines()[0] if text.strip() else ""
     delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines, begin = [], 1
     try:
-        lines = [
-            (reader.line_num, [cell.strip() for cell in cells])
-            for cells in reader
-            if any(cell.strip() for cell in cells)
-        ]
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                lines.append((reader.line_num, [cell.strip() for cell in cells]))
+            begin = reader.line_num + 1
     except csv.Error as error:
-        raise KerasOrthoError(f"{source}, line {reader.line_num}: not readable as CSV ({error}).") from error
+        quote = " A quote that opens in this line is not closed, or not by the end of its cell."
+        hint = quote if any('"' in line for line in text.splitlines()[begin - 1 : begin]) else ""
+        raise KerasOrthoError(f"{source}, line {begin}: not readable as CSV ({error}).{hint}") from error
     if not lines:
         raise KerasOrthoError(f"{source} is empty: a header line is needed, with the column image at least.")
     columns = tuple(lines[0][1])
@@ -179,17 +181,23 @@ def _read_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str
     return columns, lines[1:]
 
 
+def _misfit(cells: Sequence[str], columns: Sequence[str]) -> str:
+    return f"{counted(len(cells), 'cell')} where the header has {counted(len(columns), 'column')}."
+
+
 def _check_columns(columns: tuple[str, ...], source: Path) -> None:
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
-        raise KerasOrthoError(f"{source} has the column {repeated[0]!r} more than once. Rename or remove one of them.")
+        raise KerasOrthoError(
+            f"{source} has the column {echo(repeated[0])} more than once. Rename or remove one of them."
+        )
 
 
 def _no_column(
     path: str | Path, name: str, columns: Iterable[str], wanted_by: str = "", fix: str = ""
 ) -> KerasOrthoError:
     wanted = f", which {wanted_by} names" if wanted_by else ""
-    listed = f"Its columns are: {', '.join(columns)}.{fix and ' ' + fix}"
+    listed = f"Its columns are: {shorten(columns, _SHOWN_COLUMNS)}.{fix and ' ' + fix}"
     return KerasOrthoError(f'{path} has no column "{name}"{wanted}.{did_you_mean(name, columns)} {listed}')
 
 
@@ -203,9 +211,9 @@ def _check_row(row: Row, place: str) -> None:
         known = did_you_mean(split, SPLITS) or next(
             (f' Did you mean "{name}"?' for name in SPLITS if split.lower().startswith(name)), ""
         )
-        raise KerasOrthoError(f"{place}: split must be train, val, test or empty. Received: {split!r}.{known}")
+        raise KerasOrthoError(f"{place}: split must be train, val, test or empty. Received: {echo(split)}.{known}")
     if fold and not (fold.isascii() and fold.isdigit()):
-        raise KerasOrthoError(f"{place}: fold must be 0, 1, 2, ... or empty. Received: {fold!r}.")
+        raise KerasOrthoError(f"{place}: fold must be 0, 1, 2, ... or empty. Received: {echo(fold)}.")
 
 
 def _check_repeated_images(manifest: Manifest, numbers: list[int]) -> None:
@@ -226,9 +234,10 @@ def _check_files(manifest: Manifest) -> None:
         named = [(row[column], manifest.resolve(row, column)) for row in used if row.get(column)]
         missing = [cell for cell, file in named if file is not None and not file.is_file()]
         if missing:
+            lacking = f"{len(missing)} of {counted(len(named), 'file')} in column {column}"
             raise KerasOrthoError(
-                f"{manifest.path}: {len(missing)} of {len(named)} files in column {column} are missing: "
-                f"{shorten(missing)}. Paths are relative to {manifest.path.absolute().parent}. Correct them, "
+                f"{manifest.path}: {lacking} {'is' if len(missing) == 1 else 'are'} missing: {shorten(missing)}. "
+                f"Paths are relative to {manifest.path.absolute().parent}. Correct them, "
                 "or give those rows a reason in column exclude."
             )
 

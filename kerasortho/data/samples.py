@@ -168,7 +168,8 @@ def _check(
             found = ", ".join(classes[i] for i in sorted(present))
             raise KerasOrthoError(
                 f"{manifest.path}: the training images hold {counted(len(present), 'class', 'classes')} ({found}); "
-                f"at least two are needed, and every class needs images.{' Without any: ' + ', '.join(absent) + '.' if absent else ''} "
+                f"at least two are needed, and every class needs images."
+                f"{' Without any: ' + ', '.join(absent) + '.' if absent else ''} "
                 f"Labels in the manifest: {', '.join(labels)}."
             )
     if not any(s.split == "val" for s in samples):

@@ -11,6 +11,7 @@ import numpy as np
 from kerasortho.data.grouping import Grouping
 from kerasortho.data.manifest import SPLITS, Manifest, is_excluded, shorten
 from kerasortho.errors import KerasOrthoError
+from kerasortho.words import counted
 
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 _PASSES = 20
@@ -42,7 +43,7 @@ def assign(groups: Sequence[str], classes: Sequence[str], fractions: Sequence[fl
     names, class_names = sorted(set(groups)), sorted(set(classes))
     if len(names) < len(fractions):
         raise KerasOrthoError(
-            f"{len(names)} groups cannot fill {len(fractions)} parts: more groups or fewer parts are needed."
+            f"{counted(len(names), 'group')} cannot fill {len(fractions)} parts: more groups or fewer parts are needed."
         )
     row_of, column_of = ({name: i for i, name in enumerate(items)} for items in (names, class_names))
     counts = np.zeros((len(names), len(class_names) + 1))
@@ -110,6 +111,11 @@ def wanted_parts(fractions: Sequence[float] | None = None, folds: int | None = N
             "Fractions are three numbers for train, val and test that sum to 1, such as 0.7,0.15,0.15. "
             f"Received: {','.join(f'{share:g}' for share in shares)}"
         )
+    if shares[0] == 1:
+        raise KerasOrthoError(
+            "With fractions 1,0,0 all images would train, and none validate or test. Give each its share, such as "
+            "0.7,0.15,0.15; val or test alone may be 0."
+        )
     titles = tuple(name for name, share in zip(SPLITS, shares, strict=True) if share)
     return Parts("split", titles, tuple(share for share in shares if share))
 
@@ -156,6 +162,5 @@ def refuse_leak(manifest: Manifest, group_column: str, part_column: str) -> None
     """Raise KerasOrthoError if a group lies in several parts."""
     crossing = crossing_groups(manifest.rows, group_column, part_column)
     if crossing:
-        raise KerasOrthoError(
-            f"{manifest.path}: {len(crossing)} groups cross {part_column}s: {shorten(crossing)}. Split again."
-        )
+        groups = counted(len(crossing), "group crosses", "groups cross")
+        raise KerasOrthoError(f"{manifest.path}: {groups} {part_column}s: {shorten(crossing)}. Split again.")

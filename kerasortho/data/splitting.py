@@ -6,11 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 from kerasortho.data.contradictions import count_contradictions
-from kerasortho.data.grouping import GIVEN_GROUPS, GroupChoice, choose_groups, describe_sources, group_sources, tie
+from kerasortho.data.grouping import (
+    GIVEN_GROUPS,
+    GroupChoice,
+    choose_groups,
+    describe_sources,
+    group_sources,
+    patient_columns,
+    tie,
+)
 from kerasortho.data.inspection import duplicate_rows, inspect_manifest
 from kerasortho.data.manifest import SPLITS, Manifest, is_excluded, shorten
 from kerasortho.data.splits import crossing_groups, split_columns, wanted_parts
 from kerasortho.errors import KerasOrthoError
+from kerasortho.words import counted
 
 
 def split_manifest(
@@ -54,21 +63,23 @@ def split_manifest(
     ]
     if unreadable:
         raise KerasOrthoError(
-            f"{manifest.path}: {len(unreadable)} images cannot be read: {shorten(unreadable)}. "
+            f"{manifest.path}: {counted(len(unreadable), 'image')} cannot be read: {shorten(unreadable)}. "
             "`kerasortho data check --exclude-broken` gives them a reason in column exclude."
         )
-    pairs = duplicate_rows(inspections, what=what and "comparing")
+    pairs = duplicate_rows(inspections, what=what and "comparing pairs of images")
     names = [row["group"] for row in manifest.rows]
     grouping = tie(manifest, names, [(pair.first, pair.second) for pair in pairs])
     result = split_columns(manifest, grouping, fractions=fractions, folds=folds, stratify=stratify, seed=seed)
     other = "fold" if column == "split" else "split"
     notes = [*grouping.notes, *_absent_classes(result, column, stratify)]
+    if groups.ungrouped and (ignored := patient_columns(manifest.columns)):
+        notes.append(f"Column {ignored[0]} looks like patients or studies: --group-column {ignored[0]} goes by it.")
     if contradicting := count_contradictions(manifest, pairs):
-        notes.append(f"{contradicting} of the pairs disagree on a label: see `kerasortho data check {manifest.path}`.")
+        disagree = counted(contradicting, "of the pairs disagrees", "of the pairs disagree")
+        notes.append(f"{disagree} on a label: see `kerasortho data check {manifest.path}`.")
     if crossing := crossing_groups(result.rows, "group", other):
-        notes.append(
-            f"{len(crossing)} of these groups cross {other}s, which were made with other groups: make them anew."
-        )
+        cross = counted(len(crossing), "of these groups crosses", "of these groups cross")
+        notes.append(f"{cross} {other}s, which were made with other groups: make them anew.")
     return result, notes
 
 
@@ -120,5 +131,5 @@ def describe_parts(manifest: Manifest, column: str, stratify: str | None = None)
         )
         for line in lines
     ]
-    excluded = [f"{left_out} excluded images are in no {column}."] if left_out else []
+    excluded = [f"In no {column}, being excluded: {counted(left_out, 'image')}."] if left_out else []
     return "\n".join([*table, f"Groups: {sources}.", *excluded])

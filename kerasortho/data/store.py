@@ -187,6 +187,13 @@ def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray
 
     Padding and doubtful pixels are not counted. Raises KerasOrthoError naming the file at fault.
     """
+    try:
+        return _prepare(sample, spec)
+    except KerasOrthoError as error:
+        raise type(error)(f"{error} `kerasortho data check MANIFEST` lists all such files.") from error
+
+
+def _prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     radiograph = read_radiograph(sample.image)
     image, box = preprocess(radiograph.pixels, spec)
     pixels = np.round(image * 65535).astype(np.uint16)
@@ -206,8 +213,8 @@ def read_fitting_mask(mask_file: Path, image_file: Path, shape: tuple[int, ...])
     mask = read_mask(mask_file)
     if mask.shape != shape:
         raise KerasOrthoError(
-            f"The mask {mask_file} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), its image {image_file} "
-            f"is {shape[1]}x{shape[0]}. Export the mask at the image's own size; `kerasortho data check` finds all."
+            f"The mask {mask_file} is {mask.shape[0]}x{mask.shape[1]} pixels (height x width), its image {image_file} "
+            f"is {shape[0]}x{shape[1]}. Export the mask at the image's own size."
         )
     return mask
 

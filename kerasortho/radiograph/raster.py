@@ -132,7 +132,9 @@ def _is_partly_coloured(image: np.ndarray) -> bool:
     spread = cv2.subtract(cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red))
     level = np.iinfo(image.dtype).max / 255
     if float(cv2.mean(spread)[0]) > _COLOUR_SPREAD * level:
-        raise KerasOrthoError("This is a colour image, not a radiograph. If it is only tinted, save it as greyscale.")
+        raise KerasOrthoError(
+            "This is a colour image, and one channel of grey is needed. If it is only tinted, save it as greyscale."
+        )
     return bool(cv2.minMaxLoc(spread)[1] > _COLOURED_PIXEL * level)
 
 

@@ -89,11 +89,11 @@ def _read_png(data: bytes) -> RasterHeader:
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            truncated = f"its chunk {kind!r} is cut off"
+            truncated = f"its chunk {kind.decode('ascii', 'replace')} is cut off"
             break
         body = memoryview(data)[position + 8 : end - 4]
         if zlib.crc32(body, zlib.crc32(kind)) != struct.unpack_from(">I", data, end - 4)[0]:
-            truncated = f"the checksum of its chunk {kind!r} is wrong"
+            truncated = f"the checksum of its chunk {kind.decode('ascii', 'replace')} is wrong"
             break
         if kind == b"eXIf":
             orientation = _exif_orientation(bytes(body))

@@ -82,7 +82,7 @@ def read_mask(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIX
         shown = ", ".join(str(value) for value in present[:8]) + (", ..." if present.size > 8 else "")
         advice = " JPEG blurs masks: save them as PNG." if raster_format(data) == "JPEG" else ""
         raise KerasOrthoError(
-            f"{path}: a mask holds two values, 0 and 1 or 0 and 255; this file holds {present.size}: {shown}.{advice} "
+            f"{path}: a mask holds no other values than 0 and 1, or 0 and 255; this file holds {shown}.{advice} "
             "Write the wanted structure as 255 and the rest as 0."
         )
     return (values != 0).astype(np.uint8)

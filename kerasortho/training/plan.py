@@ -18,6 +18,7 @@ from kerasortho.data.samples import SampleSet
 from kerasortho.errors import KerasOrthoError
 from kerasortho.models import count_parameters, unfreeze
 from kerasortho.progress import format_duration
+from kerasortho.words import counted
 
 
 def make_plan(
@@ -63,7 +64,7 @@ def make_plan(
 def describe_plan(plan: dict[str, Any]) -> str:
     """Return the plan as a table for people."""
     known = plan["grouped_by"] != [BY_IMAGE]
-    groups = {s: f" ({plan['groups'][s]} groups)" if known else "" for s in SPLITS}
+    groups = {s: f" ({counted(plan['groups'][s], 'group')})" if known else "" for s in SPLITS}
     images = ", ".join(f"{plan['images'][s]} {s}{groups[s]}" for s in SPLITS)
     size = f"{plan['input'][0]}x{plan['input'][1]}"
     rows = [("run", f"{plan['name']}: {plan['task']} with {plan['model']}, input {size}")]
@@ -76,7 +77,8 @@ def describe_plan(plan: dict[str, Any]) -> str:
         what = f", unfrozen from {phase['unfreeze_from']}" if phase["unfreeze_from"] else ""
         rows.append((
             f"phase {number}",
-            f"{phase['epochs']} epochs of {plan['batches_an_epoch']} batches, learning rate "
+            f"{counted(phase['epochs'], 'epoch')} of {counted(plan['batches_an_epoch'], 'batch', 'batches')}, "
+            "learning rate "
             f"{phase['learning_rate']:g}{what}; {phase['trained_parameters']:,} parameters trained, "
             f"{phase['frozen_parameters']:,} frozen",
         ))  # fmt: skip

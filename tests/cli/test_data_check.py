@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from kerasortho.cli.data_check import check_command
 from kerasortho.data.manifest import read_manifest
+from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.raster import write_png
 
 
@@ -45,8 +46,8 @@ def test_exclude_broken(manifest: Path, tmp_path: Path) -> None:
     manifest.write_text("image,group,exclude\na.png,1,\nb.png,2,\nc.png,3,blurred\n")
     (tmp_path / "b.png").unlink()
     result = CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"])
-    assert result.exit_code == 1
-    told = f"Excluded 1 of 3 images in {manifest} (1 missing); 1 were excluded before, 1 are in use."
+    assert result.exit_code == 0  # no error is left
+    told = f"Excluded 1 of 3 images in {manifest} (1 missing); excluded before: 1, in use: 1."
     assert result.output.splitlines()[-1] == told
     assert [row["exclude"] for row in read_manifest(manifest).rows] == ["", "missing: no such file", "blurred"]
     again = CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"])
@@ -59,6 +60,17 @@ def test_errors_that_exclude_no_image_are_left(manifest: Path, tmp_path: Path) -
     result = CliRunner().invoke(check_command, [str(manifest), "--exclude-broken"])
     assert result.exit_code == 1 and manifest.read_text() == before
     assert "Errors that exclude no image are left: group_crosses_splits." in result.output
+
+
+def test_a_report_that_cannot_be_written_is_told_first(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kerasortho.cli.data_check.check_manifest", lambda *_, **__: pytest.fail("images were read"))
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(check_command, [str(manifest), "--json", str(tmp_path / "file" / "report.json")])
+    assert isinstance(result.exception, KerasOrthoError) and "a part of that path is a file" in str(result.exception)
+    folder = CliRunner().invoke(check_command, [str(manifest), "--json", str(tmp_path)])
+    assert folder.exit_code == 2 and "is a directory" in folder.output
 
 
 def test_many_files_in_several_processes(tmp_path: Path) -> None:

@@ -32,13 +32,17 @@ def test_pairs(tmp_path: Path) -> None:
     assert isinstance(refused.exception, KerasOrthoError) and "--skip-unmatched" in str(refused.exception)
     assert not (tmp_path / "m.csv").exists()
     result = CliRunner().invoke(import_command, [*arguments, "--skip-unmatched"])
-    assert result.exit_code == 0 and "1 of 2 images have no mask" in result.output
+    assert result.exit_code == 0 and "1 of 2 images has no mask" in result.output
     assert len(read_manifest(tmp_path / "m.csv").rows) == 1
 
 
 def test_fracatlas_says_what_is_missing(tmp_path: Path) -> None:
     result = CliRunner().invoke(import_command, ["fracatlas", str(tmp_path), str(tmp_path / "m.csv")])
-    assert isinstance(result.exception, KerasOrthoError) and "dataset.csv: no such file" in str(result.exception)
+    assert isinstance(result.exception, KerasOrthoError) and "dataset.csv is missing" in str(result.exception)
+    (tmp_path / "FracAtlas").mkdir()
+    (tmp_path / "FracAtlas" / "dataset.csv").touch()
+    result = CliRunner().invoke(import_command, ["fracatlas", str(tmp_path), str(tmp_path / "m.csv")])
+    assert f'Did you mean "{tmp_path / "FracAtlas"}"?' in str(result.exception)
 
 
 def test_bones(real_data: Path, tmp_path: Path) -> None:

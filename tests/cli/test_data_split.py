@@ -47,6 +47,17 @@ def test_output_leaves_the_manifest_alone(manifest: Path, tmp_path: Path) -> Non
     assert {row["split"] for row in read_manifest(tmp_path / "sub" / "n.csv").rows} == {"train", "val", "test"}
 
 
+def test_an_output_that_cannot_be_written_is_told_first(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kerasortho.cli.data_split.split_manifest", lambda *_, **__: pytest.fail("images were read"))
+    output = manifest / "n.csv"
+    result = CliRunner().invoke(split_command, [str(manifest), "--ungrouped", "--output", str(output)])
+    assert isinstance(result.exception, KerasOrthoError) and "a part of that path is a file" in str(result.exception)
+    folder = CliRunner().invoke(split_command, [str(manifest), "--ungrouped", "--output", str(tmp_path)])
+    assert folder.exit_code == 2 and "is a directory" in folder.output
+
+
 def test_single_images_are_no_groups_for_the_next_split(manifest: Path) -> None:
     assert CliRunner().invoke(split_command, [str(manifest), "--ungrouped"]).exit_code == 0
     refused = CliRunner().invoke(split_command, [str(manifest), "--seed", "1"])

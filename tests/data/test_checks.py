@@ -105,7 +105,14 @@ def test_masks(dataset: Manifest, tmp_path: Path) -> None:
         "mask_full": [("5.png",)],
         "no_mask": [("7.png",)],
     }
-    assert findings["mask_size"].cases[0].detail == "the image has 120x150 pixels, the mask 150x120"
+    assert findings["mask_size"].cases[0].detail == "masks/2.png: 120x150, the image 150x120 pixels (height x width)"
+    assert [findings[kind].cases[0].detail for kind in ("mask_missing", "mask_empty", "mask_full")] == [
+        "masks/0.png",
+        "masks/2.png",
+        "masks/5.png",
+    ]
+    assert findings["mask_unreadable"].cases[0].detail.startswith("masks/1.png: The content is of no known")
+    assert findings["mask_values"].cases[0].detail.startswith("masks/3.png: values 0, 1, 2")
     errors = [kind for kind, finding in findings.items() if finding.level == "error"]
     assert errors == ["mask_missing", "mask_unreadable", "mask_size", "mask_values"]
 
@@ -134,6 +141,27 @@ def test_duplicates_that_leak_and_contradict(dataset: Manifest, tmp_path: Path, 
     assert findings["contradicting_labels"].cases[0].detail == "label hand and leg"
     assert findings["contradicting_labels"].level == "error"
     assert names(findings["contradicting_masks"]) == [("2.png", "3.png"), ("6.png", "7.png")]
+
+
+def test_masks_that_cannot_be_read_are_told_in_words_for_masks(dataset: Manifest, tmp_path: Path) -> None:
+    colour = np.zeros((150, 120, 3), np.uint8)
+    colour[..., 0] = 200
+    write_png(tmp_path / "masks" / "0.png", colour)
+    whole = (tmp_path / "masks" / "1.png").read_bytes()
+    (tmp_path / "masks" / "1.png").write_bytes(whole[: len(whole) // 2])
+    details = [case.detail for case in found(dataset)["mask_unreadable"].cases]
+    assert details[0].startswith("masks/0.png: This is a colour image") and "radiograph" not in details[0]
+    assert "masks/1.png: The PNG file is truncated: its chunk IDAT is cut off" in details[1]
+
+
+def test_labels_that_differ_in_case_or_blanks_only(dataset: Manifest) -> None:
+    labels = ["Lower leg", "lower leg", "hand", "lower  Leg", "hand", "hand", "Hand", "foot"]
+    spelled = dataset.with_column("label", labels).with_column("exclude", [""] * 6 + ["blurred", ""])
+    finding = found(spelled)["label_spellings"]
+    assert finding.level == "warning" and "differ only in case" in finding.meaning
+    assert [(case.names, case.detail) for case in finding.cases] == [
+        (("Lower leg", "lower  Leg", "lower leg"), "in column label")
+    ]
 
 
 def test_groups_that_cross(dataset: Manifest) -> None:

@@ -91,8 +91,8 @@ def test_rules(archive: Path, tmp_path: Path) -> None:
     assert rows["IMG6"]["mask_note"] == "contradiction: not fractured, but with 1 polygon"
     assert [name for name, row in rows.items() if not row["mask"]] == ["IMG5", "IMG6", "IMG7"]
     told = "\n".join(imported.notes)
-    assert "1 images of dataset.csv have no file and are left out: IMG8.jpg." in told
-    assert "1 unreadable files" in told and "IMG5.jpg gets no fracture mask" in told
+    assert "Images of dataset.csv without a file, left out: 1 (IMG8.jpg)." in told
+    assert "Unreadable files, excluded: 1 (" in told and "IMG5.jpg gets no fracture mask" in told
 
 
 def test_masks(archive: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kerasortho.data.grouping import (
     group_of,
     group_sources,
     id_block_groups,
+    patient_columns,
     tie,
 )
 from kerasortho.data.manifest import Manifest
@@ -52,6 +53,21 @@ def test_column_groups(table: Table) -> None:
         column_groups(manifest.with_column("exclude", ["", ""]), "patient")
     with pytest.raises(KerasOrthoError, match='Did you mean "patient"'):
         column_groups(manifest, "patients")
+
+
+def test_columns_that_look_like_patients() -> None:
+    names = [
+        "image",
+        "patient",
+        "PatientID",
+        "study_uid",
+        "StudyInstanceUID",
+        "subject no",
+        "case",
+        "patient_age",
+        "hand",
+    ]
+    assert patient_columns(names) == names[1:7]
 
 
 def test_duplicates_tie_groups(table: Table) -> None:

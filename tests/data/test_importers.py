@@ -32,7 +32,7 @@ def test_classes(tmp_path: Path) -> None:
         ("../set/hand/10.png", "hand"),
         ("../set/leg/study/1.PNG", "leg"),
     ]
-    assert any("1 images lie in no class folder" in note for note in imported.notes)
+    assert any("1 image lies in no class folder: loose.png" in note for note in imported.notes)
     assert any("empty has no images" in note for note in imported.notes)
     assert imported.notes[-1] == "Files skipped, being no images: 1 (1 .txt)."
 
@@ -55,13 +55,17 @@ def test_pairs(tmp_path: Path) -> None:
     put(tmp_path / "images" / "A" / "1.png", tmp_path / "images" / "B" / "2.png")
     put(tmp_path / "masks" / "1.png", tmp_path / "masks" / "2.png", tmp_path / "ignore" / "2.png")
     (tmp_path / "more.csv").write_text("file,limb,mask\n1.png,upper,7\n2,lower,8\n9.png,lower,9\n")
-    import_pairs(
+    imported = import_pairs(
         tmp_path / "images",
         tmp_path / "masks",
         tmp_path / "m.csv",
         ignore=tmp_path / "ignore",
         columns=tmp_path / "more.csv",
         columns_key="file",
+    )
+    assert imported.notes == (
+        f"Column mask of {tmp_path / 'more.csv'} is not taken: the manifest's own column mask names files. "
+        "Rename it to keep it.",
     )
     rows = [dict(row) for row in read_manifest(tmp_path / "m.csv").rows]
     assert rows == [
@@ -89,13 +93,13 @@ def test_pairs_of_dicom_files_named_by_their_uid(tmp_path: Path) -> None:
 
 def test_pairs_without_partner(tmp_path: Path) -> None:
     put(tmp_path / "images" / "1.png", tmp_path / "images" / "2.png", tmp_path / "masks" / "1.png")
-    with pytest.raises(KerasOrthoError, match=r"1 of 2 images have no mask of the same name: 2.png.*--skip-unmatched"):
+    with pytest.raises(KerasOrthoError, match=r"1 of 2 images has no mask of the same name: 2.png.*--skip-unmatched"):
         import_pairs(tmp_path / "images", tmp_path / "masks", tmp_path / "m.csv")
     assert not (tmp_path / "m.csv").exists()
     imported = import_pairs(tmp_path / "images", tmp_path / "masks", tmp_path / "m.csv", skip_unmatched=True)
     assert len(imported.manifest.rows) == 1 and "left out" in imported.notes[0]
     put(tmp_path / "masks" / "3.png")
-    with pytest.raises(KerasOrthoError, match=r"1 masks have no image of the same name: 3.png"):
+    with pytest.raises(KerasOrthoError, match=r"1 mask has no image of the same name: 3.png"):
         import_pairs(tmp_path / "images", tmp_path / "masks", tmp_path / "n.csv", skip_unmatched=True)
 
 
@@ -108,7 +112,7 @@ def test_pairs_with_ambiguous_names(tmp_path: Path) -> None:
 def test_pairs_with_a_table_that_lacks_the_key(tmp_path: Path) -> None:
     put(tmp_path / "images" / "1.png", tmp_path / "masks" / "1.png")
     (tmp_path / "more.csv").write_text("image_id,limb\n1.png,upper\n")
-    with pytest.raises(KerasOrthoError, match=r"no column \"image_ids\".*Did you mean \"image_id\""):
+    with pytest.raises(KerasOrthoError, match=r"no column \"image_ids\".*Did you mean \"image_id\".*--columns-key"):
         import_pairs(
             tmp_path / "images",
             tmp_path / "masks",
@@ -116,6 +120,14 @@ def test_pairs_with_a_table_that_lacks_the_key(tmp_path: Path) -> None:
             columns=tmp_path / "more.csv",
             columns_key="image_ids",
         )
+
+
+def test_pairs_of_one_folder_with_itself(tmp_path: Path) -> None:
+    put(tmp_path / "images" / "1.png", tmp_path / "masks" / "1.png")
+    with pytest.raises(KerasOrthoError, match="--images and --masks name the same folder"):
+        import_pairs(tmp_path / "images", tmp_path / "masks" / ".." / "images", tmp_path / "m.csv")
+    with pytest.raises(KerasOrthoError, match="--masks and --ignore name the same folder"):
+        import_pairs(tmp_path / "images", tmp_path / "masks", tmp_path / "m.csv", ignore=tmp_path / "masks")
 
 
 def test_bones(real_data: Path, tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_split_columns(table: Table) -> None:
     assert [row["split"] for row in folds.rows] == [row["split"] for row in result.rows]
     two = split_columns(manifest, grouping, fractions=(0.8, 0.2, 0))
     assert {row["split"] for row in two.rows[1:]} == {"train", "val"}
+    with pytest.raises(KerasOrthoError, match="all images would train, and none validate or test"):
+        split_columns(manifest, grouping, fractions=(1, 0, 0))
     for wrong in [(0.7, 0.3), (0.7, 0.7, 0.7), (1.2, -0.1, -0.1), (0.0, 0.5, 0.5)]:
         with pytest.raises(KerasOrthoError, match="three numbers for train, val and test"):
             split_columns(manifest, grouping, fractions=wrong)
@@ -127,5 +129,5 @@ def test_wanted_parts() -> None:
 def test_refuses_a_leak(table: Table) -> None:
     manifest = table(image=["a", "b"], group=["p", "p"], split=["train", "test"])
     assert crossing_groups(manifest.rows, "group", "split") == {"p": ["test", "train"]}
-    with pytest.raises(KerasOrthoError, match="1 groups cross splits: p"):
+    with pytest.raises(KerasOrthoError, match="1 group crosses splits: p"):
         refuse_leak(manifest, "group", "split")

@@ -56,7 +56,7 @@ def test_refusals(images: Manifest, tmp_path: Path) -> None:
     with pytest.raises(KerasOrthoError, match=r"no column \"lable\".*Did you mean \"label\""):
         split_manifest(images, GroupChoice(id_blocks=3), stratify="lable")
     (tmp_path / "004.png").write_bytes(b"broken")
-    with pytest.raises(KerasOrthoError, match=r"1 images cannot be read: 004.png.*--exclude-broken"):
+    with pytest.raises(KerasOrthoError, match=r"1 image cannot be read: 004.png.*--exclude-broken"):
         split_manifest(images, GroupChoice(id_blocks=3))
 
 
@@ -84,12 +84,19 @@ def test_written_manifest_reads_back(images: Manifest) -> None:
 def test_contradicting_duplicates_are_counted(images: Manifest) -> None:
     """3 and 27 have one label; 5 and 22 have not."""
     _, notes = split_manifest(images, GroupChoice(ungrouped=True))
-    assert notes[1] == "1 of the pairs disagree on a label: see `kerasortho data check " + str(images.path) + "`."
+    assert notes[1] == "1 of the pairs disagrees on a label: see `kerasortho data check " + str(images.path) + "`."
     agreeing = images.with_column(
         "label", ["a" if number == 5 else row["label"] for number, row in enumerate(images.rows)]
     )
     _, notes = split_manifest(agreeing, GroupChoice(ungrouped=True))
     assert not any("disagree" in note for note in notes)
+
+
+def test_a_column_that_looks_like_patients_is_remarked_on(images: Manifest) -> None:
+    told = "Column Patient_ID looks like patients or studies: --group-column Patient_ID goes by it."
+    patients = images.with_column("Patient_ID", [f"p{number // 2}" for number in range(len(images.rows))])
+    assert told in split_manifest(patients, GroupChoice(ungrouped=True))[1]
+    assert told not in split_manifest(patients, GroupChoice(column="Patient_ID"))[1]
 
 
 def test_impossible_parts_are_told_before_any_image_is_read(images: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ class TestPrepare:
     def test_mask_of_another_size(self, samples):
         with pytest.raises(KerasOrthoError) as caught:
             prepare(sample(samples[0].image, samples[1].mask), SPEC)
-        for words in ("mask1.png is 47x31 pixels", "image0.png is 50x30", "Export the mask"):
+        for words in ("mask1.png is 31x47 pixels (height x width)", "image0.png is 30x50", "Export the mask"):
             assert words in str(caught.value)
 
     def test_dicom_and_16_bit_files(self, tmp_path):

@@ -107,12 +107,12 @@ class TestData:
 
     def test_mask_of_another_size(self, fit, data):
         assert cv2.imwrite(str(data.folder / "mask-02.png"), np.zeros((10, 20), np.uint8))
-        says(fit(task="segmentation"), "mask-02.png is 20x10 pixels", "02.png is 30x36", "kerasortho data check")
+        says(fit(task="segmentation"), "mask-02.png is 10x20 pixels", "02.png is 36x30", "kerasortho data check")
 
     def test_mask_with_grey_values(self, fit, data):
         mask = np.tile(np.arange(30, dtype=np.uint8), (36, 1))
         assert cv2.imwrite(str(data.folder / "mask-02.png"), mask)
-        says(fit(task="segmentation"), "mask-02.png")
+        says(fit(task="segmentation"), "mask-02.png", "`kerasortho data check MANIFEST` lists all")
 
     def test_cut_off_image(self, fit, data):
         content = (data.folder / "02.png").read_bytes()
