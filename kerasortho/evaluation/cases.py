@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasortho.evaluation.inference import Prediction, Predictor
 from kerasortho.evaluation.judging import Classified, Segmented, truth_of
-from kerasortho.evaluation.style import FAINT, GREEN, INK, PREDICTION, PURPLE, TRUTH, VERMILION, figure, shortened
+from kerasortho.evaluation.style import FAINT, GREEN, INK, PREDICTION, PURPLE, TRUTH, VERMILION, figure, wrapped
 from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
 from kerasortho.radiograph.reading import read_radiograph
 
@@ -22,6 +22,7 @@ SIDE = 480  # pixels of one picture: an image is shown whole, its contrast stret
 COLUMNS = 4
 SHEET = 12  # pictures on a sheet of classified images
 CELL = 2.6  # inches
+NAME_LENGTH = 36  # characters of a file name that fit below a picture, on one of two lines
 DOUBTFUL = "not counted"
 LINES: dict[
     str, dict[str, Any]
@@ -50,7 +51,10 @@ def draw_segmentation_cases(judged: Segmented, predictor: Predictor, path: Path)
 
 
 def choose_cases(judged: Segmented) -> list[tuple[str, list[int]]]:
-    """Return titled rows of at most four sample indices: worst, median and best Dice, and the largest false alarms."""
+    """Return titled rows of at most four sample indices: worst, median and best Dice, and the largest false alarms.
+
+    Where all images with foreground fit into three rows, all are shown, by Dice.
+    """
     scores = judged.scores
     order = sorted((i for i, s in enumerate(scores) if s.dice is not None), key=lambda i: scores[i].dice or 0.0)
     alarms = [i for i, s in enumerate(scores) if s.counted and not s.truth and s.marked]
@@ -58,12 +62,13 @@ def choose_cases(judged: Segmented) -> list[tuple[str, list[int]]]:
     worst, rest = order[:COLUMNS], order[COLUMNS:]
     best, rest = rest[-COLUMNS:], rest[:-COLUMNS]
     first = max(0, (len(rest) - COLUMNS) // 2)
-    rows = [
-        ("worst", worst),
-        ("median", rest[first : first + COLUMNS]),
-        ("best", best),
-        ("false alarms", alarms[:COLUMNS]),
-    ]
+    rows = [("worst", worst), ("median", rest[first : first + COLUMNS]), ("best", best)]
+    if len(order) <= 3 * COLUMNS:
+        rows = [
+            ("all, worst first" if start == 0 else "", order[start : start + COLUMNS])
+            for start in range(0, len(order), COLUMNS)
+        ]
+    rows.append(("false alarms", alarms[:COLUMNS]))
     rows = [(title, chosen) for title, chosen in rows if chosen]
     return rows or [("nothing there, nothing marked", list(range(len(scores)))[:COLUMNS])]
 
@@ -75,11 +80,16 @@ def draw_classification_cases(judged: Classified, path: Path) -> None:
     rows = -(-len(chosen) // COLUMNS)
     wrong = int((judged.probabilities.argmax(axis=1) != judged.truth).sum())
     with figure(path, CELL * COLUMNS, (CELL + 0.5) * rows + 0.4) as drawn:
-        heading = f"Least probable true class; {wrong} of {len(judged.samples)} images are wrong"
-        drawn.suptitle(heading, x=0.01, ha="left", fontweight="bold", fontsize=11)
+        heading = f"{wrong} of {len(judged.samples)} images were given the wrong class"
+        drawn.suptitle(f"{heading}\n{_selection(len(chosen), len(judged.samples))}", x=0.01, ha="left", fontsize=11)
         for place, index in enumerate(chosen):
             axes = drawn.add_subplot(rows, COLUMNS, place + 1)
             _draw_classification(axes, judged, int(index))
+
+
+def _selection(shown: int, images: int) -> str:
+    which = f"the {shown} images" if shown < images else "all images"
+    return f"Shown: {which}, those first whose true class was given the lowest probability"
 
 
 def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:
@@ -89,9 +99,9 @@ def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:
     right = called == sample.label
     _show(axes, read_radiograph(sample.image).pixels, GREEN if right else VERMILION)
     judgement = "" if right else "wrong: "
-    caption = f"true: {shortened(truth, 24)}\n{judgement}{shortened(answer, 20)} {_percent(probabilities[called])}"
+    caption = f"true: {wrapped(truth, 24)}\n{judgement}{wrapped(answer, 20)} {_percent(probabilities[called])}"
     axes.set_title(caption, fontsize=9, fontweight="normal", color=INK if right else VERMILION)
-    axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
+    axes.set_xlabel(wrapped(Path(sample.name).name, NAME_LENGTH), fontsize=7, color=FAINT)
 
 
 def _draw_segmentation(axes: Axes, judged: Segmented, index: int, prediction: Prediction, threshold: float) -> None:
@@ -104,7 +114,7 @@ def _draw_segmentation(axes: Axes, judged: Segmented, index: int, prediction: Pr
     marked = score.marked / score.counted if score.counted else 0.0
     caption = f"Dice {score.dice:.3f}" if score.dice is not None else f"marked {_percent(marked)}"
     axes.set_title(caption, fontsize=9, fontweight="normal")
-    axes.set_xlabel(shortened(Path(sample.name).name, 34), fontsize=7, color=FAINT)
+    axes.set_xlabel(wrapped(Path(sample.name).name, NAME_LENGTH), fontsize=7, color=FAINT)
 
 
 def _contour(axes: Axes, mask: np.ndarray | None, line: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from kerasortho.evaluation.cases import draw_classification_cases, draw_segmenta
 from kerasortho.evaluation.classification import roc_curve
 from kerasortho.evaluation.inference import Predictor
 from kerasortho.evaluation.judging import Classified, Judged, Segmented
-from kerasortho.evaluation.style import BLUE, CYCLE, FAINT, INK, VERMILION, figure, shortened
+from kerasortho.evaluation.style import BLUE, CYCLE, FAINT, INK, VERMILION, figure, wrapped
 from kerasortho.training.run import RunDirectory
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def draw_confusion(results: Results, path: Path) -> None:
             colour = "white" if shares[row, column] > 0.55 else INK
             text = f"{count}\n{shares[row, column]:.1%}" if count else "0"
             axes.text(column, row, text, ha="center", va="center", color=colour)
-        labels = [shortened(name, 16) for name in classes]
+        labels = [wrapped(name, 16) for name in classes]
         axes.set_xticks(
             range(len(classes)),
             labels,
@@ -116,7 +116,7 @@ def draw_roc(judged: Classified, results: Results, path: Path) -> None:
             alarms, hits = roc_curve(judged.truth == index, judged.probabilities[:, index])
             known = area["low"] is not None and area["low"] < area["high"]
             interval = f" ({area['low']:.3f}-{area['high']:.3f})" if known else ""
-            label = f"{shortened(name, 16)}: {area['value']:.3f}{interval}"
+            label = f"{wrapped(name, 24)}: {area['value']:.3f}{interval}"
             axes.plot(alarms, hits, color=CYCLE[order % len(CYCLE)], label=label)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")
         axes.set_title("ROC curve")

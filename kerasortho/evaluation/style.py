@@ -57,6 +57,21 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
             drawn.savefig(temporary, metadata={"Software": "kerasortho"})
 
 
+def wrapped(name: str, length: int, lines: int = 2) -> str:
+    """Return ``name`` on up to ``lines`` lines of ``length`` characters, its middle left out where that is too little.
+
+    Lines end behind a blank, hyphen, underscore or dot where the rest still fits.
+    """
+    rest, parts = shortened(name, length * lines), list[str]()
+    while len(rest) > length:
+        room = length * (lines - len(parts) - 1)
+        last = max(rest.rfind(mark, max(0, len(rest) - room - 1), length) for mark in " -_.")
+        cut = last + 1 if last > 0 else length
+        parts.append(rest[:cut].rstrip())
+        rest = rest[cut:]
+    return "\n".join([*parts, rest])
+
+
 def shortened(name: str, length: int) -> str:
     """Return ``name`` with its middle left out where it is longer than ``length`` characters."""
     if len(name) <= length:
