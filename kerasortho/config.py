@@ -17,7 +17,7 @@ from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.schema import WrongKindError, build
 from kerasortho.settings import check_settings, parse_setting, plain, set_key
-from kerasortho.words import echo
+from kerasortho.words import cut, echo
 from kerasortho.yaml_file import read_yaml, require_configuration_file
 
 Task = Literal["classification", "segmentation"]
@@ -159,7 +159,7 @@ class Config:
         known = [*(f"val_{name}" for name in names), *names]
         if monitor not in known:
             raise KerasOrthoError(
-                f'"training.monitor": there is no "{monitor}" in {self.task}.{did_you_mean(monitor, known)} '
+                f'"training.monitor": there is no "{cut(monitor)}" in {self.task}.{did_you_mean(monitor, known)} '
                 f"There are: {', '.join(known)}."
             )
 

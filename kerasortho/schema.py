@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
-from kerasortho.words import echo
+from kerasortho.words import cut, echo
 
 T = TypeVar("T")
 
@@ -35,7 +35,8 @@ def build(cls: type[T], values: Any, where: str = "") -> T:
     for key in values:
         if key not in fields:
             raise KerasOrthoError(
-                f'Unknown key "{_join(where, key)}".{did_you_mean(str(key), fields)} Known here: {", ".join(fields)}.'
+                f'Unknown key "{cut(_join(where, key))}".{did_you_mean(str(key), fields)} '
+                f"Known here: {', '.join(fields)}."
             )
     missing = [name for name, field in fields.items() if _required(field) and name not in values]
     if missing:

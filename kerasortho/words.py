@@ -12,7 +12,11 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 def echo(value: object) -> str:
     """Return a received value as Python writes it, cut where it is long."""
-    text = repr(value)
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """Return ``text``, or the beginning of a long one."""
     return text if len(text) <= _LONGEST_ECHO else f"{text[: _LONGEST_ECHO - 4]} ..."
 
 

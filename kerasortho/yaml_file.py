@@ -42,7 +42,7 @@ def read_yaml(file: Path) -> Any:
 def _problem(error: yaml.YAMLError, text: str) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None:
-        return " ".join(str(error).replace(' in "<unicode string>"', "").split())
+        return " ".join(str(error).split()).replace(' in "<unicode string>"', "")
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:

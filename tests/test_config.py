@@ -133,12 +133,6 @@ def test_set_nonsense_is_refused(setting, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-@pytest.mark.parametrize("settings", [{"data.manifest": "a.csv"}, "data.manifest=a.csv", [("data.manifest", "a.csv")]])
-def test_settings_are_a_list_of_texts(settings):
-    with pytest.raises(KerasOrthoError, match='Settings are a list of texts "key=value"'):
-        apply_settings(BASE, settings)
-
-
 def test_a_metric_of_the_other_task_is_told_before_its_mode():
     base = {**BASE, "task": "classification", "training": {"phases": [{"epochs": 2}]}}
     with pytest.raises(

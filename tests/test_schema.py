@@ -60,6 +60,7 @@ def test_defaults_and_none():
     ("values", "words"),
     [
         ({"coutn": 1}, ['Unknown key "coutn"', 'Did you mean "count"?', "Known here: count, inner"]),
+        ({"x" * 1000: 1}, ['Unknown key "xxx', ' ...".']),
         ({"inner": {"rate": 1, "knid": "min"}}, ['"inner.knid"', 'Did you mean "kind"?']),
         ({"inner": {}}, ['Missing key "inner.rate"']),
         ({"inner": 3}, ['"inner" must be a mapping', "Received: 3"]),

@@ -81,7 +81,7 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, what: str = "") -> l
     thumbnails = [fingerprints[number].thumbnail for number in distinct]
     candidates = list(_candidates(thumbnails))
     with _one_opencv_thread():
-        for one, other in track(candidates, what) if what else candidates:
+        for one, other in track(candidates, what) if what and candidates else candidates:
             score = similarity(thumbnails[one], thumbnails[other])
             if score >= NEAR_SCORE:
                 found.append(Duplicate(distinct[one], distinct[other], False, round(score, 4)))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.words import echo
 
 VERSION = 1
 INTENSITIES = ("percentile", "none")
@@ -44,7 +45,7 @@ class Preprocessing:
         _check_size(self.size)
         if self.intensity not in INTENSITIES:
             raise KerasOrthoError(
-                f"preprocessing.intensity must be one of {', '.join(INTENSITIES)}. Received: {self.intensity!r}."
+                f"preprocessing.intensity must be one of {', '.join(INTENSITIES)}. Received: {echo(self.intensity)}."
                 + did_you_mean(str(self.intensity), INTENSITIES)
             )
         for name in ("low", "high"):
@@ -68,11 +69,12 @@ class Preprocessing:
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
         """Read what ``to_dict`` wrote. Raises KerasOrthoError for an unknown key, value or version."""
         if not isinstance(values, Mapping):
-            raise KerasOrthoError(f"preprocessing must map {', '.join(_KEYS)} to values. Received: {values!r}.")
+            raise KerasOrthoError(f"preprocessing must map {', '.join(_KEYS)} to values. Received: {echo(values)}.")
         for key in values:
             if key not in _KEYS:
                 raise KerasOrthoError(
-                    f"Unknown key {key!r} in preprocessing; known: {', '.join(_KEYS)}.{did_you_mean(str(key), _KEYS)}"
+                    f"Unknown key {echo(key)} in preprocessing; known: {', '.join(_KEYS)}."
+                    f"{did_you_mean(str(key), _KEYS)}"
                 )
         if values.get("version", VERSION) != VERSION:
             raise KerasOrthoError(
@@ -191,13 +193,13 @@ def _check_size(size: Any) -> None:
     integers = isinstance(size, tuple) and len(size) == 2 and all(type(side) is int for side in size)
     if not integers or not all(1 <= side <= LARGEST_SIDE for side in size):
         raise KerasOrthoError(
-            f"preprocessing.size must be two integers (height, width) from 1 to {LARGEST_SIDE}. Received: {size!r}."
+            f"preprocessing.size must be two integers (height, width) from 1 to {LARGEST_SIDE}. Received: {echo(size)}."
         )
 
 
 def _check_percentile(name: str, value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not 0 <= value <= 100:
-        raise KerasOrthoError(f"preprocessing.{name} must be a percentile from 0 to 100. Received: {value!r}.")
+        raise KerasOrthoError(f"preprocessing.{name} must be a percentile from 0 to 100. Received: {echo(value)}.")
     if abs(value * PERCENTILE_STEPS - round(value * PERCENTILE_STEPS)) > 1e-6:
-        raise KerasOrthoError(f"preprocessing.{name} may have at most three decimals. Received: {value!r}.")
+        raise KerasOrthoError(f"preprocessing.{name} may have at most three decimals. Received: {echo(value)}.")
