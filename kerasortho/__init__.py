@@ -24,9 +24,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'kerasortho' has no attribute {name!r}")
     import importlib
 
-    from kerasortho.quiet import quiet_tensorflow
+    from kerasortho.quiet import quiet_libraries
 
-    quiet_tensorflow()  # does nothing where the user has chosen a TF_CPP_MIN_LOG_LEVEL
+    quiet_libraries()  # does nothing where the user has chosen a TF_CPP_MIN_LOG_LEVEL
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 

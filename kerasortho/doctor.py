@@ -94,6 +94,8 @@ print(json.dumps({
 def examine(folder: Path) -> dict[str, Any]:
     """Return all findings, ready for JSON. Takes some seconds: TensorFlow is started once.
 
+    Each check stands by itself: one that fails says so in its own place, and the others go on.
+
     Args:
         folder: the folder whose disk space is looked at.
 
@@ -111,7 +113,7 @@ def examine(folder: Path) -> dict[str, Any]:
     return {
         "kerasortho": __version__,
         "python": {"version": platform.python_version(), "executable": sys.executable},
-        "platform": f"{platform.platform()} ({platform.machine()})",
+        "platform": f"{_system()} ({platform.machine()})",
         "packages": packages,
         "tensorflow": tensorflow,
         "gpu": examine_gpu(tensorflow, log),
@@ -124,17 +126,11 @@ def examine(folder: Path) -> dict[str, Any]:
 
 def examine_package(package: Package) -> dict[str, Any]:
     """Return the version of a package and its problem in words, or None: missing, too old, or it cannot be imported."""
-    version = installed_version(package)
-    install = f"pip install '{package.distribution}>={package.minimum}'"
-    if package.extra is not None:
-        install = f"pip install 'kerasortho[{package.extra}]'"
-    problem = None
-    if version is None:
-        problem = f"not installed. {install}"
-    elif _numbers(version) < _numbers(package.minimum):
-        problem = f"version {version} is too old, {package.minimum} is needed. {install}"
-    elif package.module not in ("tensorflow", "keras"):  # these two: see examine_tensorflow
-        problem = _import_problem(package.module)
+    try:
+        version = installed_version(package)
+        problem = _package_problem(package, version)
+    except OSError as error:
+        version, problem = None, f"cannot be looked for: {error}"
     return {
         "name": package.distribution,
         "version": version,
@@ -172,6 +168,9 @@ def examine_tensorflow() -> tuple[dict[str, Any], str]:
         )
     except subprocess.TimeoutExpired:
         return {"problems": [f"TensorFlow did not start within {_TENSORFLOW_SECONDS} seconds."]}, ""
+    except OSError as error:
+        told = f"TensorFlow cannot be tried: Python does not start ({error.strerror}: {sys.executable or 'unknown'})."
+        return {"problems": [f"{told} Make a new environment, with a Python that you may run."]}, ""
     if answer.returncode != 0:
         return {"problems": [_tensorflow_crash(answer.returncode, answer.stderr)]}, answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
@@ -191,17 +190,27 @@ def examine_gpu(tensorflow: dict[str, Any], log: str) -> dict[str, Any]:
     gpus = tensorflow.get("gpus", [])
     if gpus or "version" not in tensorflow:
         return {"gpus": gpus, "reason": None, "advice": None}
-    reason, advice = explain_missing_gpu(gather_gpu_facts(cuda_build=tensorflow["cuda_build"], log=log))
+    try:
+        reason, advice = explain_missing_gpu(gather_gpu_facts(cuda_build=tensorflow["cuda_build"], log=log))
+    except OSError as error:
+        reason, advice = f"This could not be found out: {error}.", "Mend that first."
     return {"gpus": [], "reason": reason, "advice": advice}
 
 
 def examine_machine(folder: Path) -> dict[str, Any]:
-    """Return processors, memory and disk space in bytes, and the environment variables that limit threads."""
+    """Return processors, memory and disk space in bytes, and the environment variables that limit threads.
+
+    Where the folder cannot be looked at, "disk_free" is None and "disk_problem" tells why.
+    """
+    disk: dict[str, Any] = {"folder": str(folder), "disk_free": None, "disk_problem": None}
+    try:
+        disk |= {"folder": str(folder.absolute()), "disk_free": shutil.disk_usage(folder).free}
+    except OSError as error:
+        disk["disk_problem"] = str(error)
     return {
         "processors": processor_count(),
         "memory_available": available_memory(),
-        "folder": str(folder),
-        "disk_free": shutil.disk_usage(folder).free,
+        **disk,
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
 
@@ -211,7 +220,7 @@ def examine_dicom() -> list[dict[str, Any]]:
     try:
         import pydicom.uid
         from pydicom.pixels import get_decoder
-    except ImportError:
+    except Exception:  # missing or broken: pydicom's own line among the packages tells why
         return []
     findings = []
     for keyword in TRANSFER_SYNTAXES:
@@ -222,10 +231,28 @@ def examine_dicom() -> list[dict[str, Any]]:
     return findings
 
 
+def _system() -> str:
+    try:
+        return platform.platform()  # reads the Python program, to tell its C library
+    except OSError:
+        return f"{platform.system()} {platform.release()}"
+
+
 def _python_problems() -> list[str]:
     if PYTHON_MINIMUM <= sys.version_info[:2] < PYTHON_LIMIT:
         return []
     return [f"Python {platform.python_version()} is not supported: kerasortho needs 3.10 to 3.13."]
+
+
+def _package_problem(package: Package, version: str | None) -> str | None:
+    install = f"pip install '{package.distribution}>={package.minimum}'"
+    if package.extra is not None:
+        install = f"pip install 'kerasortho[{package.extra}]'"
+    if version is None:
+        return f"not installed. {install}"
+    if _numbers(version) < _numbers(package.minimum):
+        return f"version {version} is too old, {package.minimum} is needed. {install}"
+    return None if package.module in ("tensorflow", "keras") else _import_problem(package.module)  # see _ASK_TENSORFLOW
 
 
 def _import_problem(module: str) -> str | None:

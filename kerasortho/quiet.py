@@ -1,16 +1,42 @@
-"""TensorFlow without its start-up chatter, for the command line and for the functions of the package."""
+"""TensorFlow and Matplotlib without their chatter, for the command line and for the functions of the package."""
 
 from __future__ import annotations
 
+import atexit
 import importlib.abc
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
+
+from kerasortho.errors import KerasOrthoError
+from kerasortho.files import require_writable
+
+
+def quiet_libraries() -> None:
+    """Keep to themselves what TensorFlow and Matplotlib would write on stderr of their own accord."""
+    quiet_tensorflow()
+    quiet_matplotlib()
+
+
+def quiet_matplotlib() -> None:
+    """Give Matplotlib a temporary folder where it cannot write its own, which it would complain about; else nothing."""
+    if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR"):
+        return
+    for variable, usual in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache")):
+        try:
+            require_writable(Path(os.environ.get(variable) or os.path.expanduser(usual)) / "matplotlib")
+        except KerasOrthoError:
+            folder = tempfile.mkdtemp(prefix="kerasortho-matplotlib-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            os.environ["MPLCONFIGDIR"] = folder
+            return
 
 
 def quiet_tensorflow() -> None:

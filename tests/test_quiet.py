@@ -62,3 +62,20 @@ def test_tensorflow_that_fails_is_heard(tmp_path: Path) -> None:
     answer = in_a_new_process(code, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert answer.returncode == 1
     assert answer.stderr.startswith("words of C++ at level 2") and "libfoo.so.1 is missing" in answer.stderr
+
+
+def test_matplotlib_gets_a_folder_of_its_own_only_where_home_cannot_be_written(tmp_path: Path) -> None:
+    code = """
+        import os
+        import kerasortho
+        kerasortho.read_radiograph
+        import matplotlib
+        matplotlib.get_cachedir()
+        print(os.environ.get("MPLCONFIGDIR", ""))
+    """
+    unset = {"XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": "", "MPLCONFIGDIR": "", "PYTHONPATH": str(ROOT)}
+    answer = in_a_new_process(code, **unset, HOME="/dev/null")
+    folder = Path(answer.stdout.strip())
+    assert answer.stderr == "" and "kerasortho-matplotlib-" in folder.name and not folder.exists()  # gone at the end
+    answer = in_a_new_process(code, **unset, HOME=str(tmp_path))
+    assert (answer.stdout, answer.stderr) == ("\n", "")

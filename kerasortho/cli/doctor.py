@@ -22,7 +22,7 @@ def doctor_command(context: click.Context, as_json: bool) -> None:
 
     The exit code is 0 if kerasortho can work here, 1 if something that it needs is missing or broken.
     """
-    findings = examine(Path.cwd())
+    findings = examine(Path())
     click.echo(json.dumps(findings, indent=2) if as_json else "\n".join(_report(findings)))
     context.exit(0 if findings["usable"] else 1)
 
@@ -54,7 +54,10 @@ def _machine_rows(machine: Mapping[str, Any], tensorflow: Mapping[str, Any]) -> 
     return [
         _row("processors", f"{machine['processors']}, threads: {', '.join(threads) or 'not limited'}"),
         _row("memory available", f"{machine['memory_available'] / 1e9:.1f} GB"),
-        _row("disk space here", f"{machine['disk_free'] / 1e9:.1f} GB free in {machine['folder']}"),
+        _row(
+            "disk space here",
+            machine["disk_problem"] or f"{machine['disk_free'] / 1e9:.1f} GB free in {machine['folder']}",
+        ),
     ]
 
 

@@ -17,7 +17,7 @@ from kerasortho import __version__
 from kerasortho.cli.lazy import LazyCommand, LazyGroup
 from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.files import explain_os_error
-from kerasortho.quiet import quiet_tensorflow
+from kerasortho.quiet import quiet_libraries
 
 COMMANDS = {
     "fit": LazyCommand("kerasortho.cli.fit:fit_command", "Train a model from a configuration, or resume a run."),
@@ -58,7 +58,7 @@ def cli(session: Session | None, debug: bool) -> None:
     if session is not None:
         session.debug = session.debug or debug
         if not session.debug:
-            quiet_tensorflow()
+            quiet_libraries()
 
 
 @cli.group("data", cls=LazyGroup, lazy=DATA_COMMANDS, short_help="Import, check and split images; draw phantoms.")

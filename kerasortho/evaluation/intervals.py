@@ -81,7 +81,7 @@ def _remark(estimate: dict[str, Any], resamples: int) -> str:
     """Return, in plain words, why the interval of ``estimate`` says little; empty where it says what it should."""
     remarks = []
     if estimate["low"] is not None and estimate["low"] == estimate["high"]:
-        remarks.append("no interval: the same value whichever groups are drawn")
+        remarks.append("no interval from groups: the same value whichever are drawn")
     if missing := estimate.get("undefined_resamples", 0) / resamples:
         share = "under 1 %" if missing < 0.01 else f"{100 * missing:.0f} %"
         remarks.append(f"too few images of a kind: no value in {share} of the random draws")

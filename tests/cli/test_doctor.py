@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
+import errno
 import json
 import re
 import signal
@@ -196,3 +197,27 @@ def test_table_when_something_needed_is_broken(monkeypatch, as_json):
     assert result.exit_code == 1
     assert "kerasortho cannot work here:\n  TensorFlow cannot be imported" in result.output
     assert "kerasortho[dicom]" in result.output
+
+
+def test_each_check_stands_by_itself(monkeypatch, tmp_path):
+    """A Python that cannot be reached, a folder that is gone, package metadata that may not be read."""
+    monkeypatch.setattr(doctor.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(doctor.platform, "platform", lambda: raise_os_error(tmp_path / "python"))
+    monkeypatch.setattr(doctor, "gather_gpu_facts", lambda **_: raise_os_error("/dev"))
+    monkeypatch.setattr(doctor, "PACKAGES", PACKAGES[2:4])
+    monkeypatch.setattr(doctor, "installed_version", lambda package: raise_os_error(package.module))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr("kerasortho.cli.doctor.examine", lambda _: doctor.examine(tmp_path / "gone"))
+    result = CliRunner().invoke(doctor_command, [])
+    assert result.exit_code == 1
+    assert f"TensorFlow cannot be tried: Python does not start (No such file or directory: {tmp_path}/python)" in (
+        result.output
+    )
+    assert re.search(r"^disk space here .*gone", result.output, re.MULTILINE)
+    assert "cannot be looked for: [Errno 13] Permission denied: 'cv2'" in result.output
+    assert "JPEG 2000" in result.output or "kerasortho[dicom]" in result.output
+    assert doctor.examine_gpu({"version": "2", "cuda_build": True}, "")["reason"].startswith("This could not be found")
+
+
+def raise_os_error(file: object) -> str:
+    raise PermissionError(errno.EACCES, "Permission denied", str(file))

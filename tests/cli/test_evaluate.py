@@ -19,7 +19,7 @@ def test_a_classifiers_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out, err = capsys.readouterr()
     assert "8 images of 4 groups (column group): split test of" in out
     assert "only 4 groups: these intervals are not reliable" in out and "WARNING" not in out
-    assert "8 of 8  Wilson 0.6756-1.0000; no interval: the same value whichever groups are drawn" in out
+    assert "8 of 8  Wilson 0.6756-1.0000; no interval from groups: the same value whichever are drawn" in out
     assert "too few groups for reliable intervals: left, right" in out
     assert "true \\ predicted  lower  upper" in out
     assert "left   4       4       1.0000 0.5101-1.0000 (Wilson)" in out

@@ -104,7 +104,7 @@ def test_resamples_without_both_classes_are_left_out_and_counted() -> None:
     assert (estimate["value"], estimate["low"], estimate["high"]) == (1.0, 1.0, 1.0)
     share = round(100 * estimate["undefined_resamples"] / 1000)
     assert estimate["remark"] == (
-        "no interval: the same value whichever groups are drawn; "
+        "no interval from groups: the same value whichever are drawn; "
         f"too few images of a kind: no value in {share} % of the random draws"
     )
 
