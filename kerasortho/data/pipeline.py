@@ -17,7 +17,9 @@ from kerasortho.data.augmentation_spec import Augmentation
 from kerasortho.data.border_weights import border_weight_map
 from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
 from kerasortho.errors import KerasOrthoError
+from kerasortho.machine import processor_count
 
+_BATCHES_AHEAD = 2  # made while the model works on the one before
 Visits = tuple[np.ndarray, np.ndarray]  # sample numbers (N,) int64 in their order, and their seeds (N, 2) int32
 
 
@@ -111,8 +113,11 @@ def _batches(
 
     signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.int32)
     dataset = tf.data.Dataset.from_generator(samples, output_signature=signature)
-    dataset = dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(config.training.batch_size).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(one, num_parallel_calls=config.data.workers or processor_count(), deterministic=True)
+    dataset = dataset.batch(config.training.batch_size).prefetch(_BATCHES_AHEAD)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread makes the end of every other epoch wait, for seconds
+    return dataset.with_options(options)
 
 
 def _bit(target: tf.Tensor, bit: int) -> tf.Tensor:
