@@ -21,7 +21,7 @@ from kerasortho.words import cut, echo
 from kerasortho.yaml_file import read_yaml, require_configuration_file
 
 Task = Literal["classification", "segmentation"]
-_BETTER = {  # metrics of a task, and which of two values is better
+METRICS = {  # what a task measures while training, and which of two values is better
     "classification": {"loss": "min", "accuracy": "max"},
     "segmentation": {"loss": "min", "dice": "max", "global_dice": "max"},
 }
@@ -124,7 +124,7 @@ class Config:
         training, phases = self.training, self.training.phases
         fraction = training.foreground_fraction
         self._require_monitor()
-        better = _BETTER[self.task][training.monitor.removeprefix("val_")]
+        better = METRICS[self.task][training.monitor.removeprefix("val_")]
         checks = [
             (self.name.strip(". ") == self.name != "" and not set(self.name) & set('/\\:*?"<>|'),
              "name", "a name that a folder can have"),
@@ -155,7 +155,7 @@ class Config:
         self._refuse_keys_of_the_other_task()
 
     def _require_monitor(self) -> None:
-        names, monitor = tuple(_BETTER[self.task]), self.training.monitor
+        names, monitor = tuple(METRICS[self.task]), self.training.monitor
         known = [*(f"val_{name}" for name in names), *names]
         if monitor not in known:
             raise KerasOrthoError(

@@ -110,10 +110,10 @@ def _recorded(
 
 def _check(run: RunDirectory, output: Path | None, threshold: float | None) -> None:
     if run.config.task == "classification" and (output is not None or threshold is not None):
-        given = "--output" if output is not None else "--threshold"
+        given = "output" if output is not None else "threshold"
         raise KerasOrthoError(
-            f"{given} is for segmentation, and {run.path} is a classifier: its whole answer is in the lines printed. "
-            f"Leave {given} out."
+            f'"{given}" is for segmentation, and {run.path} is a classifier: its whole answer is in what is returned '
+            f'for each file. Leave "{given}" out.'
         )
     if threshold is not None and not 0 < threshold < 1:
         raise KerasOrthoError(f"threshold must be between 0 and 1. Received: {threshold}.")

@@ -32,11 +32,12 @@ def compile_model(model: keras.Model, config: Config, phase: Phase, steps: int, 
     else:
         weights = _class_weights(train) if training.class_weights == "auto" else None
         loss = classification_loss(label_smoothing=training.label_smoothing, class_weights=weights)
-    model.compile(optimizer=optimizer, loss=loss, metrics=_metrics(config.task), jit_compile=training.jit)
+    model.compile(optimizer=optimizer, loss=loss, metrics=make_metrics(config.task), jit_compile=training.jit)
     model.optimizer.build(model.trainable_variables)
 
 
-def _metrics(task: Task) -> list[keras.metrics.Metric]:
+def make_metrics(task: Task) -> list[keras.metrics.Metric]:
+    """Return what ``task`` measures while training, beside the loss: `kerasortho.config.METRICS` names them."""
     if task == "segmentation":
         return [DiceMetric(), GlobalDice()]
     return [keras.metrics.CategoricalAccuracy(name="accuracy")]

@@ -82,9 +82,8 @@ def describe_plan(plan: dict[str, Any]) -> str:
             f"{phase['learning_rate']:g}{what}; {phase['trained_parameters']:,} parameters trained, "
             f"{phase['frozen_parameters']:,} frozen",
         ))  # fmt: skip
-    if plan["learn_batchnorm_from"]:
-        where = f"from {plan['learn_batchnorm_from']} on: the weights of the base hold no statistics for it"
-        rows.append(("batchnorm", f"learns {where}"))
+    if plan["learn_batchnorm_from"] and any(phase["unfreeze_from"] for phase in plan["phases"]):
+        rows.append(("batchnorm", f"learns from {plan['learn_batchnorm_from']} on, where it is unfrozen"))
     cache = plan["prepared_images"]
     rows.append(("prepared", f"{cache['bytes'] / 1e6:,.0f} MB, kept: {cache['place']}"))
     rows.append((

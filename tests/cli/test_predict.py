@@ -91,8 +91,8 @@ def test_what_is_skipped_in_folders_is_told(tmp_path: Path, capsys: pytest.Captu
     [
         (["{run}"], "FILES"),
         (["{run}", "{empty}"], "holds no image"),
-        (["{run}", "a.png", "--threshold", "0.4"], "--threshold is for segmentation"),
-        (["{run}", "a.png", "--output", "x"], "--output is for segmentation"),
+        (["{run}", "a.png", "--threshold", "0.4"], '"threshold" is for segmentation'),
+        (["{run}", "a.png", "--output", "x"], '"output" is for segmentation'),
         (["{run}x", "a.png"], 'Did you mean "run"'),
     ],
 )

@@ -100,9 +100,9 @@ def test_spacing_gives_an_area(tiny: SimpleNamespace, tmp_path: Path, monkeypatc
 def test_mistakes_are_found_before_the_first_answer(tiny: SimpleNamespace, tmp_path: Path) -> None:
     run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(KerasOrthoError, match=r"--output is for segmentation.*Leave --output out"):
+    with pytest.raises(KerasOrthoError, match=r'"output" is for segmentation.*Leave "output" out'):
         predict(run, "a.png", output="out")
-    with pytest.raises(KerasOrthoError, match="--threshold is for segmentation"):
+    with pytest.raises(KerasOrthoError, match='"threshold" is for segmentation'):
         predict(run, "a.png", threshold=0.5)
     with pytest.raises(KerasOrthoError, match="holds no image"):
         predict(run, tmp_path / "empty")

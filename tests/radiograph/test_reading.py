@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph import read_mask, read_radiograph
-from kerasortho.radiograph.raster import TruncatedImageError, encode_png, write_png
-from kerasortho.radiograph.reading import decode_radiograph, read_mask_values
+from kerasortho.radiograph import read_radiograph
+from kerasortho.radiograph.raster import TruncatedImageError, encode_png
+from kerasortho.radiograph.reading import decode_radiograph
 
 
 def limb(height: int = 120, width: int = 90, seed: int = 0) -> np.ndarray:
@@ -216,58 +216,6 @@ def test_decompression_bombs_are_refused_by_their_header():
         decode_radiograph(png_of(1, 70_000_000))
     with pytest.raises(KerasOrthoError, match="max_pixels"):
         decode_radiograph(encode_png(limb()), max_pixels=1000)
-
-
-@pytest.mark.parametrize("white", [1, 255, 65535])
-def test_masks(tmp_path: Path, white):
-    truth = (limb() > 128).astype(np.uint8)
-    path = tmp_path / "mask.png"
-    write_png(path, truth.astype(np.uint16 if white > 255 else np.uint8) * white)
-    mask = read_mask(path)
-    assert mask.dtype == np.uint8
-    np.testing.assert_array_equal(mask, truth)
-    assert set(np.unique(read_mask_values(path))) == {0, white}
-
-
-def test_bool_and_empty_and_full_masks(tmp_path: Path):
-    path = tmp_path / "mask.png"
-    for truth in (limb() > 128, np.zeros((5, 7), bool), np.ones((5, 7), bool)):
-        write_png(path, truth)
-        assert read_mask_values(path).max() == 255 * truth.max()
-        np.testing.assert_array_equal(read_mask(path), truth)
-    (tmp_path / "one.tif").write_bytes(encoded(".tif", limb() // 200, cv2.IMWRITE_TIFF_COMPRESSION, 5))
-    np.testing.assert_array_equal(read_mask(tmp_path / "one.tif"), limb() // 200)
-
-
-@pytest.mark.parametrize("values", [(0, 1, 255), (0, 2), (7,), (1, 255), tuple(range(50))])
-def test_other_masks_are_refused(tmp_path: Path, values):
-    path = tmp_path / "mask.png"
-    write_png(path, np.resize(np.array(values, np.uint8), (10, 10)))
-    with pytest.raises(KerasOrthoError, match=r"no other values than 0 and 1, or 0 and 255; this file holds \d"):
-        read_mask(path)
-    assert set(np.unique(read_mask_values(path))) == set(values)
-
-
-def test_jpeg_masks_are_refused_with_the_reason(tmp_path: Path):
-    path = tmp_path / "mask.jpg"
-    path.write_bytes(encoded(".jpg", (limb() > 128).astype(np.uint8) * 255))
-    with pytest.raises(KerasOrthoError, match="JPEG blurs masks"):
-        read_mask(path)
-
-
-@pytest.mark.parametrize(
-    "image", [limb(), limb().astype(np.uint16) * 200, cv2.merge([limb(), limb() // 2, limb() // 3])]
-)
-def test_write_png_returns_what_it_was_given(tmp_path: Path, image):
-    write_png(tmp_path / "new folder" / "image.png", image)
-    stored = cv2.imread(str(tmp_path / "new folder" / "image.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(stored[..., ::-1] if image.ndim == 3 else stored, image)
-    assert [path.name for path in (tmp_path / "new folder").iterdir()] == ["image.png"]
-
-
-def test_write_png_refuses_floats():
-    with pytest.raises(ValueError, match="PNG takes"):
-        encode_png(np.zeros((4, 4), np.float32))
 
 
 SOURCES = tuple(

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from kerasortho.config import METRICS, Task
 from kerasortho.training.metrics import DiceMetric, GlobalDice
+from kerasortho.training.objective import make_metrics
 
 
 @pytest.fixture
@@ -79,3 +81,8 @@ def test_metrics_work_in_fit_and_are_rebuilt_from_their_config(batches: list[tup
     history = model.fit(image, truth, epochs=1, verbose=0).history
     assert {"dice", "global_dice"} <= set(history) and all(0 <= history[k][0] <= 1 for k in ("dice", "global_dice"))
     assert GlobalDice.from_config(GlobalDice(threshold=0.3).get_config()).threshold == 0.3
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_what_can_be_monitored_is_what_is_measured(task: Task) -> None:
+    assert ["loss", *(metric.name for metric in make_metrics(task))] == list(METRICS[task])

@@ -76,6 +76,16 @@ def test_table_for_people(make):
     assert text.index("12: no label") < text.index("3: excluded: broken")  # the larger first
 
 
+def test_learning_batchnorm_is_told_where_a_phase_unfreezes(make):
+    plan, _ = make()
+    assert "batchnorm" not in describe_plan(plan)
+    plan["learn_batchnorm_from"] = "conv5_block1_1_bn"
+    assert "batchnorm    learns from conv5_block1_1_bn on, where it is unfrozen" in describe_plan(plan)
+    for phase in plan["phases"]:
+        phase["unfreeze_from"] = None
+    assert "batchnorm" not in describe_plan(plan)
+
+
 def test_groups_of_single_images_are_not_counted(make):
     plan, _ = make()
     text = describe_plan({**plan, "grouped_by": ["image"]})
