@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -42,6 +44,7 @@ class Trainer:
         self.validation = evaluation_batches(val, self.config)
         self.log = TensorBoardLog(run.path / "logs")
         self.stop_asked = False
+        self.recent: deque[float] = deque(maxlen=5)  # seconds of the last epochs of this process
 
     def train(self) -> None:
         """Run all phases. Raises Interrupted after SIGINT or SIGTERM, KerasOrthoError where the loss is no number."""
@@ -166,7 +169,8 @@ class Trainer:
     def _report(self, row: dict[str, float], improved: bool, seconds: float) -> None:
         at = self.progression
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("epoch", "phase", "learning_rate"))
-        left = format_duration(at.seconds / at.epoch * max(0, self.config.epochs - at.epoch))
+        self.recent.append(seconds)
+        left = format_duration(statistics.median(self.recent) * max(0, self.config.epochs - at.epoch))
         best = "  best" if improved else ""
         _say(f"epoch {at.epoch}/{self.config.epochs}  {shown}  {format_duration(seconds)}, {left} left{best}")
 
