@@ -53,6 +53,8 @@ class DataConfig:
     cache: Literal["auto", "memory", "disk", "none"] = "auto"  # prepared (decoded, resized) images
     cache_dir: str | None = None  # None: $KERASORTHO_CACHE or ~/.cache/kerasortho
     workers: int = 0  # threads that read images; 0: one a core
+    source: str = ""  # where the images come from, for the model card: a dataset's name and reference
+    licence: str = ""  # under which the images may be used, for the model card
 
 
 @dataclass(frozen=True)

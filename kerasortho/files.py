@@ -122,6 +122,19 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises KerasOrthoError for a damaged file, FileNotFoundError without one."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise KerasOrthoError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise KerasOrthoError(f"{path} does not hold a JSON object.")
+    return value
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes as hexadecimal text."""
     digest = hashlib.sha256()

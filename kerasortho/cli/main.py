@@ -23,6 +23,7 @@ COMMANDS = {
     "fit": LazyCommand("kerasortho.cli.fit:fit_command", "Train a model from a configuration, or resume a run."),
     "evaluate": LazyCommand("kerasortho.cli.evaluate:evaluate_command", "Measure a trained model on unseen patients."),
     "predict": LazyCommand("kerasortho.cli.predict:predict_command", "Apply a trained model to image files."),
+    "export": LazyCommand("kerasortho.cli.export:export_command", "Write a trained model for TensorFlow Serving."),
     "models": LazyCommand("kerasortho.cli.models:models_command", "List the models that can be trained."),
     "doctor": LazyCommand("kerasortho.cli.doctor:doctor_command", "Tell what is installed and whether a GPU is seen."),
 }

@@ -16,6 +16,7 @@ import numpy as np
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.machine import processor_count
+from kerasortho.models.float32 import in_float32
 from kerasortho.radiograph.preprocessing import Letterbox, preprocess, to_native
 from kerasortho.radiograph.radiograph import Radiograph
 from kerasortho.radiograph.reading import read_radiograph
@@ -75,7 +76,7 @@ class Predictor:
         self._shape_fixed = False
         self._workers = workers or processor_count()
         _require_whole(run.path / "model.keras", run)
-        self.model = run.load_model()
+        self.model = in_float32(run.load_model())  # one answer everywhere: exported models are float32, too
         self._check_shapes(run)
 
     def predict(self, files: Sequence[Path]) -> Iterator[Prediction | KerasOrthoError]:

@@ -18,10 +18,10 @@ from kerasortho.radiograph.raster_header import RasterHeader, TruncatedImageErro
 
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-_COLOUR_SPREAD = 4.0  # mean difference between channels, in 8-bit grey levels, that makes an image a colour image
+COLOUR_SPREAD = 4.0  # mean difference between channels, in 8-bit grey levels, that makes an image a colour image
 _COLOURED_PIXEL = 64.0  # a difference that makes one pixel coloured
-_JPEG_FILLER = b"\x35" * 512
-_JPEG_END = b"\xff\xd9"
+JPEG_FILLER = b"\x35" * 512
+JPEG_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,18 @@ def _decode_jpeg(data: bytes, header: RasterHeader) -> tuple[np.ndarray, bool, b
     """Return the luminance (H, W) uint8, whether some pixels are coloured, and whether image data is missing.
 
     A decoder fills missing data with grey and succeeds. Here the end marker is replaced by a filler: a complete image
-    never reads it, an incomplete one does and then looks different or fails. (Progressive files cannot be probed so.)
+    never reads it, an incomplete one does and then looks different or fails. (Progressive files cannot be probed so:
+    libjpeg would print a false alarm for each whole one.)
     """
-    body = data[: header.end] if header.truncated else data[: (header.end or len(data)) - len(_JPEG_END)]
-    grey = _decode(body + _JPEG_END, _GREY, header)
+    body = data[: header.end] if header.truncated else data[: (header.end or len(data)) - len(JPEG_END)]
+    grey = _decode(body + JPEG_END, _GREY, header)
     coloured = False
     if header.channels == 3:
         small = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
-        coloured = _is_partly_coloured(_decode(body + _JPEG_END, small, header))
+        coloured = _is_partly_coloured(_decode(body + JPEG_END, small, header))
     if header.scans > 1:
         return grey, coloured, False
-    probe = cv2.imdecode(np.frombuffer(body + _JPEG_FILLER, np.uint8), _GREY)
+    probe = cv2.imdecode(np.frombuffer(body + JPEG_FILLER, np.uint8), _GREY)
     return grey, coloured, probe is None or not np.array_equal(probe, grey)
 
 
@@ -131,7 +132,7 @@ def _is_partly_coloured(image: np.ndarray) -> bool:
     blue, green, red = cv2.split(image)
     spread = cv2.subtract(cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red))
     level = np.iinfo(image.dtype).max / 255
-    if float(cv2.mean(spread)[0]) > _COLOUR_SPREAD * level:
+    if float(cv2.mean(spread)[0]) > COLOUR_SPREAD * level:
         raise KerasOrthoError(
             "This is a colour image, and one channel of grey is needed. If it is only tinted, save it as greyscale."
         )

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ from kerasortho.config import Config, config_from_dict
 from kerasortho.data.manifest import manifest_hash
 from kerasortho.data.samples import SampleSet, load_samples
 from kerasortho.errors import KerasOrthoError, did_you_mean
-from kerasortho.files import write_json, write_text
+from kerasortho.files import read_json, write_json, write_text
 from kerasortho.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -164,6 +163,10 @@ class RunDirectory:
         """Add or replace the results of one split in metrics.json."""
         write_json(self.path / "metrics.json", {**self.metrics(), split: values})
 
+    def document(self, name: str) -> dict[str, Any]:
+        """Return what NAME.json of the run says, such as "plan" or "environment". Raises KerasOrthoError without it."""
+        return self._read_json(f"{name}.json")
+
     def _read_json(self, name: str) -> dict[str, Any]:
         file = self.path / name
         if not self.path.is_dir():
@@ -171,16 +174,11 @@ class RunDirectory:
             known = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
             raise KerasOrthoError(f"There is no run directory {self.path}.{did_you_mean(self.path.name, known)}")
         try:
-            value = json.loads(file.read_text(encoding="utf-8"))
+            return read_json(file)
         except FileNotFoundError:
             raise KerasOrthoError(
                 f"{self.path} is not a run directory: it has no {name}. `kerasortho fit` makes run directories."
             ) from None
-        except (OSError, ValueError) as error:
-            raise KerasOrthoError(f"{file} cannot be read: {error}.") from None
-        if not isinstance(value, dict):
-            raise KerasOrthoError(f"{file} does not hold a JSON object.")
-        return value
 
 
 def require_new(folder: Path) -> None:

@@ -34,17 +34,11 @@ def prepare_runtime(training: TrainingConfig) -> None:
 
 def environment(seed: int) -> dict[str, Any]:
     """Return versions, machine and seed, for environment.json. Nothing in it names a person or a patient."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "kerasortho": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": versions,
+        "packages": package_versions(),
         "processors": processor_count(),
         "memory_available_bytes": available_memory(),
         "gpus": [tf.config.experimental.get_device_details(g).get("device_name", g.name)
@@ -52,6 +46,15 @@ def environment(seed: int) -> dict[str, Any]:
         "seed": seed,
         "command": [argument for argument in sys.argv[1:]],
     }  # fmt: skip
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide results, as far as they are installed."""
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
 
 
 def peak_memory_bytes() -> int | None:

@@ -90,7 +90,10 @@ def make_run(manifest: Path, model: Any, task: str = "classification", name: str
         }
     )
     path = manifest.parent.parent / "runs" / name
-    run = RunDirectory.create(path, config, load_samples(config.data, config.task))
+    samples = load_samples(config.data, config.task)
+    counts = {split: len(samples.split(split)) for split in ("train", "val", "test")}
+    plan = {"images": counts, "groups": {split: count // 2 for split, count in counts.items()}}
+    run = RunDirectory.create(path, config, samples, plan=plan)
     epochs = [
         {"epoch": e + 1.0, "phase": 1.0 + (e > 1), "loss": 1 / (e + 1), "val_loss": 1.2 / (e + 1)} for e in range(3)
     ]

@@ -1,0 +1,130 @@
+"""From a run directory to a model that servers load: ``exported/NAME/VERSION/``, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kerasortho.errors import KerasOrthoError
+from kerasortho.evaluation.inference import Predictor
+from kerasortho.export.card import CARD, make_card
+from kerasortho.export.server_files import MAX_BATCH, versions_of, write_server_files
+from kerasortho.export.signatures import (
+    DEFAULT_SIGNATURE,
+    TENSOR_SIGNATURE,
+    ServedClassifier,
+    ServedModel,
+    ServedSegmenter,
+)
+from kerasortho.export.warmup import warmup_image, write_warmup
+from kerasortho.files import explain_os_error, locked, require_writable, write_json
+from kerasortho.radiograph.preprocessing import preprocess
+from kerasortho.radiograph.reading import DEFAULT_MAX_PIXELS, decode_radiograph
+from kerasortho.training.run import RunDirectory
+
+TOLERANCE = 1e-4  # largest difference in probability between Keras and the exported model
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def export(
+    run: RunDirectory | str | os.PathLike[str],
+    to: str | os.PathLike[str] = "exported",
+    *,
+    name: str | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Path:
+    """Write the model of ``run`` as the next version of ``to/NAME`` and return that folder.
+
+    Args:
+        run: a run directory whose training has ended.
+        to: folder of all exported models; files that servers need lie beside them (`server_files`).
+        name: of the model; None: the name of the run directory.
+        max_pixels: images with more are refused by the exported model.
+
+    Raises:
+        KerasOrthoError: if the run cannot be used, the name is not fit for a URL, the folder cannot be written, or the
+            exported model does not answer as the Keras model does. Nothing is left behind then.
+    """
+    run = run if isinstance(run, RunDirectory) else RunDirectory(run)
+    name = run.path.resolve().name if name is None else name
+    if not _NAME.fullmatch(name):
+        raise KerasOrthoError(
+            f"A model's name becomes part of its address: letters, digits, '.', '_' and '-', beginning with a letter "
+            f"or digit. Received: {name!r}. Choose another with --name."
+        )
+    folder = Path(to)
+    require_writable(folder / name)
+    predictor = Predictor(run, batch_size=2)  # checks that the model belongs to the run
+    with locked(folder / ".lock", wait=True), _new_version(folder / name) as (version, temporary):
+        _save(predictor, temporary, max_pixels)
+        _check(predictor, temporary)
+        write_warmup(temporary, name=name, size=predictor.spec.size, max_batch=MAX_BATCH)
+        write_json(temporary / CARD, make_card(run, name=name, version=version, max_pixels=max_pixels))
+    with locked(folder / ".lock", wait=True):
+        write_server_files(folder)
+    return folder / name / str(version)
+
+
+@contextmanager
+def _new_version(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the next version's number and a temporary folder that becomes it, once the block ends without an error.
+
+    A server that polls ``folder`` sees only whole versions: it skips names that are no numbers.
+    """
+    version = max(versions_of(folder), default=0) + 1
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=folder))
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+    try:
+        yield version, temporary
+        temporary.chmod(0o755)
+        os.rename(temporary, folder / str(version))
+    except OSError as error:
+        raise explain_os_error(error, folder / str(version)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _save(predictor: Predictor, folder: Path, max_pixels: int) -> None:
+    served: ServedModel
+    if predictor.task == "classification":
+        served = ServedClassifier(predictor.model, predictor.spec, max_pixels, predictor.classes)
+    else:
+        served = ServedSegmenter(predictor.model, predictor.spec, max_pixels, predictor.threshold)
+    try:
+        tf.saved_model.save(served, str(folder), signatures=served.signatures())
+    except tf.errors.OpError as error:
+        if "No space left" in str(error):
+            raise KerasOrthoError(f"No space left on the disk while writing {folder}. Free some.") from error
+        raise
+
+
+def _check(predictor: Predictor, folder: Path) -> None:
+    """Load what was written and compare its answers, to noise and to a drawing, with those of the Keras model."""
+    drawing, _ = preprocess(decode_radiograph(warmup_image()).pixels, predictor.spec)
+    noise = np.random.default_rng(0).random(drawing.shape, np.float32)
+    images = np.stack([drawing, noise])
+    signatures = tf.saved_model.load(str(folder)).signatures
+    (answer,) = signatures[TENSOR_SIGNATURE](image=tf.constant(images[..., None])).values()
+    expected = predictor.ask(images)
+    difference = float(np.abs(answer.numpy().reshape(expected.shape) - expected).max())
+    error = signatures[DEFAULT_SIGNATURE](tf.constant([warmup_image()]))["error"].numpy()[0]
+    if not difference <= TOLERANCE or error:
+        raise KerasOrthoError(
+            f"The exported model does not answer as the run's Keras model does: probabilities differ by "
+            f"{difference:.2g} (at most {TOLERANCE} is allowed){': ' + error.decode() if error else ''}. Nothing was "
+            "exported. This is a fault of kerasortho or of this TensorFlow: please report it with the output of "
+            "`kerasortho doctor`."
+        )
