@@ -16,7 +16,6 @@ import numpy as np
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.machine import processor_count
-from kerasortho.models.float32 import in_float32
 from kerasortho.radiograph.preprocessing import Letterbox, preprocess, to_native
 from kerasortho.radiograph.radiograph import Radiograph
 from kerasortho.radiograph.reading import read_radiograph
@@ -68,6 +67,8 @@ class Predictor:
             batch_size: images per call of the model; None chooses by task.
             workers: threads that read files ahead of the model; 0: one a core.
         """
+        from kerasortho.models.float32 import in_float32
+
         self.classes = run.classes
         self.task = run.config.task
         self.spec = run.config.preprocessing
@@ -85,7 +86,7 @@ class Predictor:
             self.batch_size, self._shape_fixed = max(1, min(self.batch_size, len(files))), True
         size = self.batch_size
         with ThreadPoolExecutor(self._workers) as pool:
-            readings = _ahead(pool, self._read, files, size + self._workers)
+            readings = ahead(pool, self._read, files, size + self._workers)
             while batch := list(islice(readings, size)):
                 yield from self._answer(batch)
 
@@ -162,7 +163,7 @@ class _Reading:
         return Prediction(self.file, self.box.shape, self.spacing_mm, self.warnings, probabilities, self.radiograph)
 
 
-def _ahead(
+def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], lead: int
 ) -> Iterator[Result]:
     """Yield ``work(item)`` in order, computed in the pool's threads at most ``lead`` items ahead of the reader."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
+from kerasortho.config import Task
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Prediction, Predictor
 from kerasortho.evaluation.outputs import (
@@ -33,8 +34,19 @@ SMALLEST_OVERLAY = 512  # pixels of the longer side: smaller images are enlarged
 PathLike = str | os.PathLike[str]
 
 
+class AnyPredictor(Protocol):
+    """A trained model that answers for files: `Predictor` here, `ServerPredictor` elsewhere."""
+
+    task: Task
+    classes: tuple[str, ...]
+    threshold: float
+
+    def predict(self, files: Sequence[Path]) -> Iterator[Prediction | KerasOrthoError]:
+        """Yield a Prediction, or the error in its place, for each file in order."""
+
+
 def predict(
-    run: RunDirectory | PathLike,
+    run: RunDirectory | PathLike | AnyPredictor,
     files: PathLike | Iterable[PathLike],
     *,
     output: PathLike | None = None,
@@ -52,7 +64,8 @@ def predict(
     as "warnings".
 
     Args:
-        run: a run directory whose training has ended.
+        run: a run directory whose training has ended; or a model that is loaded already, such as one on a server
+            (`kerasortho.serving.client.ServerPredictor`), which has its own threshold and batches.
         files: files, and folders to be searched for images.
         output: folder for masks (0 and 255, at the image's own size) and overlays; segmentation only.
         overlay: write overlays, too.
@@ -62,16 +75,17 @@ def predict(
     Raises KerasOrthoError, before the first answer, where the run cannot be used or a folder holds no image; and where
     ``output`` cannot be written.
     """
-    run = run if isinstance(run, RunDirectory) else RunDirectory(run)
+    if isinstance(run, str | os.PathLike):
+        run = RunDirectory(run)
+    task, name = (run.config.task, run.path) if isinstance(run, RunDirectory) else (run.task, run)
     folder = None if output is None else Path(output)
-    _check(run, folder, threshold)
+    _check(task, str(name), folder, threshold)
     if folder is not None:
         require_writable(folder)
     found = gather_files([files] if isinstance(files, str | os.PathLike) else files, folder)
-    predictor = Predictor(run, batch_size=batch_size)
+    predictor: AnyPredictor = Predictor(run, batch_size=batch_size) if isinstance(run, RunDirectory) else run
     named = [] if folder is None else [folder / name for name in result_names(found, folder)]
     stems: list[Path | None] = [*named] or [None] * len(found)
-    limit = predictor.threshold if threshold is None else threshold
 
     def answers() -> Iterator[dict[str, Any]]:
         predictions = predictor.predict(found)
@@ -83,7 +97,7 @@ def predict(
             elif predictor.task == "classification":
                 yield _label(prediction, predictor.classes)
             else:
-                yield _mask(prediction, limit, stem, overlay)
+                yield _mask(prediction, predictor.threshold if threshold is None else threshold, stem, overlay)
 
     return answers()
 
@@ -108,11 +122,11 @@ def _recorded(
             forget_failures(folder)
 
 
-def _check(run: RunDirectory, output: Path | None, threshold: float | None) -> None:
-    if run.config.task == "classification" and (output is not None or threshold is not None):
+def _check(task: Task, model: str, output: Path | None, threshold: float | None) -> None:
+    if task == "classification" and (output is not None or threshold is not None):
         given = "output" if output is not None else "threshold"
         raise KerasOrthoError(
-            f'"{given}" is for segmentation, and {run.path} is a classifier: its whole answer is in what is returned '
+            f'"{given}" is for segmentation, and {model} is a classifier: its whole answer is in what is returned '
             f'for each file. Leave "{given}" out.'
         )
     if threshold is not None and not 0 < threshold < 1:

@@ -5,12 +5,14 @@
     probabilities  (B, C) float32, summing to 1; the classes are in the model card's order
     label          (B,) string, the most probable class
     index          (B,) int32, its place among the classes
+    classes        (B, C) string, the classes' names in that order
 
 for a segmenter, at each image's own size,
 
     mask_png_bytes         (B,) string: PNG, 0 and 255, foreground where the probability reaches the threshold
     probability_png_bytes  (B,) string: PNG, 8 bit, probability times 255
     foreground_fraction    (B,) float32: share of the image's pixels that are foreground
+    threshold              (B,) float32: the probability from which a pixel is foreground
 
 and for both ``error`` (B,) string: empty, or why an image has no answer (its row is then zeros, an empty label, index
 -1, empty files). A request none of whose images can be read fails with INVALID_ARGUMENT.
@@ -99,7 +101,12 @@ class ServedClassifier(ServedModel):
     def _describe(self, probabilities: tf.Tensor, sizes: tf.Tensor, good: tf.Tensor) -> Answers:
         index = tf.where(good, tf.argmax(probabilities, axis=-1, output_type=tf.int32), -1)
         labels = tf.gather(tf.constant([*self._classes, ""]), tf.where(good, index, len(self._classes)))
-        return {"probabilities": tf.where(good[:, None], probabilities, 0.0), "label": labels, "index": index}
+        return {
+            "probabilities": tf.where(good[:, None], probabilities, 0.0),
+            "label": labels,
+            "index": index,
+            "classes": tf.tile(tf.constant([self._classes]), [tf.size(good), 1]),
+        }
 
 
 class ServedSegmenter(ServedModel):
@@ -123,7 +130,12 @@ class ServedSegmenter(ServedModel):
 
         kinds = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.float32)
         mask, probability, fraction = tf.map_fn(one, (probabilities, sizes, good), fn_output_signature=kinds)
-        return {"mask_png_bytes": mask, "probability_png_bytes": probability, "foreground_fraction": fraction}
+        return {
+            "mask_png_bytes": mask,
+            "probability_png_bytes": probability,
+            "foreground_fraction": fraction,
+            "threshold": tf.fill([tf.size(good)], self._threshold),
+        }
 
     def _draw(self, probability: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         native = to_native_graph(probability, size, self._spec)

@@ -94,6 +94,10 @@ def test_what_is_skipped_in_folders_is_told(tmp_path: Path, capsys: pytest.Captu
         (["{run}", "a.png", "--threshold", "0.4"], '"threshold" is for segmentation'),
         (["{run}", "a.png", "--output", "x"], '"output" is for segmentation'),
         (["{run}x", "a.png"], 'Did you mean "run"'),
+        (["a.png", "--server", "http://127.0.0.1:9"], "--server needs --model NAME"),
+        (["a.png", "--server", "http://127.0.0.1:9", "--model", "limb"], "Is the server running"),
+        (["a.png", "--server", "u", "--model", "m", "--threshold", "0.4"], "--threshold cannot be chosen"),
+        (["{run}", "a.png", "--model", "limb"], "--model is for --server"),
     ],
 )
 def test_mistakes_end_with_2_and_print_nothing(

@@ -65,7 +65,8 @@ def test_classifier_answers_as_the_run_in_a_process_that_has_only_tensorflow(
     runs: dict[str, Path], exported: Path, files: list[Path], bare_python: Callable[..., str]
 ) -> None:
     answers = json.loads(bare_python(ASK, exported / "limb" / "1", *files))
-    assert sorted(answers) == ["error", "index", "label", "probabilities"]
+    assert sorted(answers) == ["classes", "error", "index", "label", "probabilities"]
+    assert {tuple(map(text, row)) for row in answers["classes"]} == {("lower", "upper")}
     predictor = Predictor(RunDirectory(runs["limb"]))
     for place, prediction in enumerate(predictor.predict(files)):
         if isinstance(prediction, KerasOrthoError):
@@ -83,7 +84,8 @@ def test_segmenter_answers_as_the_run_in_a_process_that_has_only_tensorflow(
     runs: dict[str, Path], exported: Path, files: list[Path], bare_python: Callable[..., str]
 ) -> None:
     answers = json.loads(bare_python(ASK, exported / "bone" / "1", *files))
-    assert sorted(answers) == ["error", "foreground_fraction", "mask_png_bytes", "probability_png_bytes"]
+    assert sorted(answers) == ["error", "foreground_fraction", "mask_png_bytes", "probability_png_bytes", "threshold"]
+    assert set(answers["threshold"]) == {0.5}
     predictor = Predictor(RunDirectory(runs["bone"]))
     for place, prediction in enumerate(predictor.predict(files)):
         if isinstance(prediction, KerasOrthoError):
