@@ -10,7 +10,8 @@ import click
 @click.option("--to", default="exported", show_default=True, type=click.Path(), help="Folder of all exported models.")
 @click.option("--name", help="Name of the model, a part of its address.  [default: the run directory's]")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Largest image that the model accepts, in pixels.")
-def export_command(run: str, to: str, name: str | None, max_pixels: int | None) -> int:
+@click.option("--label", help='Another name for this version, such as "stable"; taken from the version that had it.')
+def export_command(run: str, to: str, name: str | None, max_pixels: int | None, label: str | None) -> int:
     """Write the model in the run directory RUN as the next version of a model that TensorFlow Serving loads.
 
     Preprocessing is inside: it takes PNG and JPEG files of any size and answers as `kerasortho predict` does. Beside
@@ -19,5 +20,5 @@ def export_command(run: str, to: str, name: str | None, max_pixels: int | None) 
     from kerasortho.export.export import export
 
     limits = {} if max_pixels is None else {"max_pixels": max_pixels}
-    click.echo(export(run, to, name=name, **limits))
+    click.echo(export(run, to, name=name, label=label, **limits))
     return 0

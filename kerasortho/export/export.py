@@ -16,7 +16,7 @@ import tensorflow as tf
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Predictor
 from kerasortho.export.card import CARD, make_card
-from kerasortho.export.server_files import MAX_BATCH, versions_of, write_server_files
+from kerasortho.export.server_files import MAX_BATCH, read_models_config, versions_of, write_server_files
 from kerasortho.export.signatures import (
     DEFAULT_SIGNATURE,
     TENSOR_SIGNATURE,
@@ -40,6 +40,7 @@ def export(
     *,
     name: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    label: str | None = None,
 ) -> Path:
     """Write the model of ``run`` as the next version of ``to/NAME`` and return that folder.
 
@@ -48,6 +49,7 @@ def export(
         to: folder of all exported models; files that servers need lie beside them (`server_files`).
         name: of the model; None: the name of the run directory.
         max_pixels: images with more are refused by the exported model.
+        label: another name for this version, taken from the version that had it; clients ask for ``/labels/LABEL``.
 
     Raises:
         KerasOrthoError: if the run cannot be used, the name is not fit for a URL, the folder cannot be written, or the
@@ -55,12 +57,11 @@ def export(
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     name = run.path.resolve().name if name is None else name
-    if not _NAME.fullmatch(name):
-        raise KerasOrthoError(
-            f"A model's name becomes part of its address: letters, digits, '.', '_' and '-', beginning with a letter "
-            f"or digit. Received: {name!r}. Choose another with --name."
-        )
+    _require_address(name, "model's name", "--name")
+    if label is not None:
+        _require_address(label, "label", "--label")
     folder = Path(to)
+    read_models_config(folder)  # a damaged one is told before the work
     require_writable(folder / name)
     predictor = Predictor(run, batch_size=2)  # checks that the model belongs to the run
     with locked(folder / ".lock", wait=True), _new_version(folder / name) as (version, temporary):
@@ -69,8 +70,16 @@ def export(
         write_warmup(temporary, name=name, size=predictor.spec.size, max_batch=MAX_BATCH)
         write_json(temporary / CARD, make_card(run, name=name, version=version, max_pixels=max_pixels))
     with locked(folder / ".lock", wait=True):
-        write_server_files(folder)
+        write_server_files(folder, label=(name, label, version) if label is not None else None)
     return folder / name / str(version)
+
+
+def _require_address(word: str, what: str, option: str) -> None:
+    if not _NAME.fullmatch(word):
+        raise KerasOrthoError(
+            f"A {what} becomes part of an address: letters, digits, '.', '_' and '-', beginning with a letter "
+            f"or digit. Received: {word!r}. Choose another with {option}."
+        )
 
 
 @contextmanager

@@ -7,14 +7,22 @@
       monitoring.config      metrics for Prometheus            --monitoring_config_file
       docker-compose.yml     `docker compose up` starts it
 
-``models.config`` follows from what lies in the folder and is written anew with every export; the others are written
-once and are the user's from then on.
+Every export adds new models to ``models.config``, takes out those that are gone and leaves the other entries as they
+are, version policies and labels included; the other files are written once and are the user's from then on.
+
+A label is another name of a version: clients that ask for ``/labels/stable`` need not know the number behind it. A
+model with labels has a version policy that names the labelled versions and the newest one, since TensorFlow Serving
+loads no others (its guide "Tensorflow Serving Configuration", "Assigning String Labels to Model Versions").
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
+
+from kerasortho.errors import KerasOrthoError
 from kerasortho.export.card import CARD
 from kerasortho.files import write_text
 
@@ -25,12 +33,13 @@ CONTAINER_FOLDER = "/models"
 METRICS_PATH = "/monitoring/prometheus/metrics"
 MAX_BATCH = 8  # images answered together: a U-Net at 512 pixels then needs some 4 GB
 
-_BATCHING = f"""\
+BATCHING = f"""\
 # How many images may be answered together, and how long one waits for others (microseconds).
 max_batch_size {{ value: {MAX_BATCH} }}
 batch_timeout_micros {{ value: 5000 }}
-# Batches that may wait; what comes then is refused (HTTP 429 or 503, gRPC RESOURCE_EXHAUSTED or UNAVAILABLE).
-max_enqueued_batches {{ value: 64 }}
+# Batches of a model that may wait; what comes then is refused (TensorFlow Serving: HTTP 503, gRPC UNAVAILABLE;
+# kerasortho serve: 429, RESOURCE_EXHAUSTED).
+max_enqueued_batches {{ value: 16 }}
 # One a core is a good start on a CPU, one or two on a GPU.
 num_batch_threads {{ value: 2 }}
 """
@@ -47,6 +56,7 @@ _SERVICE = """\
     command:
       - --model_config_file={folder}/{models}
       - --model_config_file_poll_wait_seconds=30
+      - --allow_version_labels_for_unavailable_models=true
       - --enable_batching=true
       - --batching_parameters_file={folder}/{batching}
       - --monitoring_config_file={folder}/{monitoring}
@@ -85,27 +95,52 @@ def models_in(folder: Path) -> dict[str, list[int]]:
     return found
 
 
-def models_config(folder: Path, base: str) -> str:
-    """Return a ModelServerConfig in text format that serves the newest version of every model in ``folder``.
+def read_models_config(folder: Path) -> ModelServerConfig:
+    """Return ``models.config`` of ``folder``, an empty one if there is none. Raises KerasOrthoError if damaged."""
+    file, config = folder / MODELS_CONFIG, ModelServerConfig()
+    try:
+        text_format.Parse(file.read_text(encoding="utf-8"), config)
+    except FileNotFoundError:
+        pass
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise KerasOrthoError(
+            f"{file} is no ModelServerConfig in protocol buffer text format: {error}. Mend it, or delete it: the next "
+            "`kerasortho export` writes it anew, without labels."
+        ) from None
+    return config
 
-    base: the path by which the server sees ``folder``.
+
+def write_server_files(folder: Path, *, label: tuple[str, str, int] | None = None) -> None:
+    """Write ``models.config`` for what lies in ``folder``, and the other files where they are not there yet.
+
+    label: a model, a label for one of its versions, and that version.
     """
-    lines = ["model_config_list {"]
-    for name in models_in(folder):
-        lines += ["  config {", f'    name: "{name}"', f'    base_path: "{base}/{name}"']
-        lines += ['    model_platform: "tensorflow"', "  }"]
-    return "\n".join([*lines, "}"]) + "\n"
-
-
-def write_server_files(folder: Path) -> None:
-    """Write ``models.config`` for what lies in ``folder``, and the other files where they are not there yet."""
-    write_text(folder / MODELS_CONFIG, models_config(folder, CONTAINER_FOLDER))
+    config = read_models_config(folder)
+    known = {model.name: model for model in config.model_config_list.config}
+    del config.model_config_list.config[:]
+    for name, versions in models_in(folder).items():
+        new = ModelConfig(name=name, base_path=f"{CONTAINER_FOLDER}/{name}", model_platform="tensorflow")
+        model = known.get(name, new)
+        if label is not None and label[0] == name:
+            model.version_labels[label[1]] = label[2]
+        _keep_labels_to(model, versions)
+        config.model_config_list.config.append(model)
+    write_text(folder / MODELS_CONFIG, text_format.MessageToString(config))
     service = _SERVICE.format(
         folder=CONTAINER_FOLDER, models=MODELS_CONFIG, batching=BATCHING_CONFIG, monitoring=MONITORING_CONFIG
     )
     defaults = {
-        BATCHING_CONFIG: _BATCHING, MONITORING_CONFIG: _MONITORING, COMPOSE: _COMPOSE.format(service=service),
+        BATCHING_CONFIG: BATCHING, MONITORING_CONFIG: _MONITORING, COMPOSE: _COMPOSE.format(service=service),
     }  # fmt: skip
     for name, text in defaults.items():
         if not (folder / name).exists():
             write_text(folder / name, text)
+
+
+def _keep_labels_to(model: ModelConfig, versions: list[int]) -> None:
+    """Take away labels of versions that are gone, and have those with a label loaded beside the newest one."""
+    for label, version in list(model.version_labels.items()):
+        if version not in versions:
+            del model.version_labels[label]
+    if model.version_labels:
+        model.model_version_policy.specific.versions[:] = sorted({*model.version_labels.values(), versions[-1]})

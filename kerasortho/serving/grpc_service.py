@@ -1,0 +1,161 @@
+"""The gRPC door: PredictionService and ModelService with the stubs of the package tensorflow-serving-api.
+
+Codes and texts are those of TensorFlow Serving (servables/tensorflow/predict_util.cc, get_model_metadata_impl.cc,
+model_servers/get_model_status_impl.cc). Classify, Regress, MultiInference and HandleReloadConfigRequest are
+UNIMPLEMENTED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+
+from kerasortho.serving.backend import Backend, signature_name, spec_of
+from kerasortho.serving.refusal import Refusal, from_error, invalid
+from kerasortho.serving.servable import Signature, Tensors
+
+Response = TypeVar("Response")
+logger = logging.getLogger(__name__)
+
+
+def make_server(backend: Backend) -> grpc.aio.Server:
+    """Return a server, without a port yet, that answers for ``backend``."""
+    batching = backend.batcher.settings
+    most = batching.max_batch_size * (batching.max_enqueued_batches + batching.num_batch_threads)
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),  # else a second server would silently take half of the requests
+            ("grpc.max_receive_message_length", backend.limits.request_bytes),
+            ("grpc.max_send_message_length", -1),
+        ],
+        # What comes beyond is refused with RESOURCE_EXHAUSTED before it is looked at.
+        maximum_concurrent_rpcs=2 * most,
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(backend), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(backend), server)
+    return server
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict and GetModelMetadata."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def Predict(self, request: PredictRequest, context: grpc.aio.ServicerContext) -> PredictResponse:
+        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
+        try:
+            response = await self._predict(request)
+            code = grpc.StatusCode.OK
+            return response
+        except Exception as error:
+            refusal = _refusal(error)
+            code = refusal.code
+            return await context.abort(code, refusal.message)
+        finally:
+            model = self._backend.label(request.model_spec.name)
+            self._backend.metrics.requests.labels(model, "grpc", code.name).inc()
+            self._backend.metrics.seconds.labels(model, "grpc").observe(time.monotonic() - start)
+
+    async def _predict(self, request: PredictRequest) -> PredictResponse:
+        backend = self._backend
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        with backend.admit(request.ByteSize()), backend.repository.use(request.model_spec) as servable:
+            name = signature_name(request.model_spec.signature_name)
+            signature = servable.signatures.get(name)
+            if signature is None:
+                raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+            wanted = _wanted_outputs(signature, list(request.output_filter))
+            inputs, size = await asyncio.to_thread(_checked_inputs, backend, signature, request)
+            outputs = await backend.predict(signature, inputs, size)
+            response = PredictResponse(model_spec=spec_of(servable, name))
+            await asyncio.to_thread(_fill, response, {key: outputs[key] for key in wanted})
+            return response
+
+    async def GetModelMetadata(
+        self, request: GetModelMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> GetModelMetadataResponse:
+        def answer() -> GetModelMetadataResponse:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return self._backend.metadata(request.model_spec, list(request.metadata_field))
+
+        return await _or_abort(context, answer)
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def GetModelStatus(
+        self, request: GetModelStatusRequest, context: grpc.aio.ServicerContext
+    ) -> GetModelStatusResponse:
+        def answer() -> GetModelStatusResponse:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            statuses = self._backend.repository.statuses(request.model_spec)
+            return GetModelStatusResponse(model_version_status=statuses)
+
+        return await _or_abort(context, answer)
+
+
+async def _or_abort(context: grpc.aio.ServicerContext, answer: Callable[[], Response]) -> Response:
+    try:
+        return answer()
+    except Exception as error:
+        refusal = _refusal(error)
+        return await context.abort(refusal.code, refusal.message)
+
+
+def _refusal(error: Exception) -> Refusal:
+    if not isinstance(error, Refusal):
+        logger.exception("A request failed.")
+    return from_error(error)
+
+
+def _wanted_outputs(signature: Signature, output_filter: list[str]) -> list[str]:
+    known = sorted(signature.definition.outputs)
+    for place, name in enumerate(output_filter):
+        if name not in known:
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                f"{{{','.join(known)}}}."
+            )
+        if name in output_filter[:place]:
+            raise invalid(f"duplicate output tensor alias: {name}")
+    return output_filter or known
+
+
+def _checked_inputs(backend: Backend, signature: Signature, request: PredictRequest) -> tuple[Tensors, int]:
+    """Return the inputs as arrays. Types and shapes come first: a few bytes can claim to be terabytes."""
+    shapes = {
+        name: (proto.dtype, [dimension.size for dimension in proto.tensor_shape.dim])
+        for name, proto in request.inputs.items()
+    }
+    size = signature.check(shapes)
+    backend.batcher.check_size(size)
+    inputs = {}
+    for name, proto in request.inputs.items():
+        try:
+            inputs[name] = tf.make_ndarray(proto)
+        except (TypeError, ValueError) as error:
+            raise invalid(f"tensor parsing error: {name}") from error
+    return inputs, size
+
+
+def _fill(response: PredictResponse, outputs: Tensors) -> None:
+    for name, value in outputs.items():
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(value))

@@ -1,0 +1,197 @@
+"""The embedded server: both doors in one process, started and stopped without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+import uvicorn
+
+from kerasortho.errors import KerasOrthoError
+from kerasortho.serving.backend import Backend
+from kerasortho.serving.batching import Batcher
+from kerasortho.serving.grpc_service import make_server
+from kerasortho.serving.metrics import Metrics
+from kerasortho.serving.repository import Repository
+from kerasortho.serving.rest import make_app
+from kerasortho.serving.settings import Limits, read_batching
+
+POLL_SECONDS = 2.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the server listens. Port 0 stands for any that is free."""
+
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+
+    @property
+    def rest(self) -> str:
+        return f"http://{self._host}:{self.rest_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"{self._host}:{self.grpc_port}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+class EmbeddedServer:
+    """Serves the models of a folder over REST and gRPC.
+
+    Example::
+
+        EmbeddedServer(Path("exported"), Addresses()).run()   # until SIGTERM or Ctrl-C
+
+    Raises KerasOrthoError if the folder has no models or its files are damaged.
+    """
+
+    def __init__(
+        self, folder: Path, addresses: Addresses, *, limits: Limits | None = None, poll_seconds: float = POLL_SECONDS
+    ) -> None:
+        self._wanted = addresses
+        self._poll_seconds = poll_seconds
+        metrics = Metrics()
+        self.repository = Repository(folder, metrics)
+        self._require_models(folder)
+        self.backend = Backend(self.repository, Batcher(read_batching(folder), metrics), metrics, limits or Limits())
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, started: Callable[[Addresses], None] = lambda addresses: None) -> None:
+        """Serve until `stop`, or in the main thread SIGTERM or Ctrl-C; the second of these ends at once.
+
+        started: called with the real addresses once both doors are open; models may still be loading.
+        """
+        asyncio.run(self._run(started))
+
+    def stop(self) -> None:
+        """Refuse new requests, answer those that run, and end. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def _run(self, started: Callable[[Addresses], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):
+                tf.config.experimental.set_memory_growth(gpu, True)
+        rest_socket = _listen(self._wanted)
+        grpc_server = make_server(self.backend)
+        addresses = Addresses(self._wanted.host, rest_socket.getsockname()[1], _bind(grpc_server, self._wanted))
+        config = uvicorn.Config(make_app(self.backend), log_config=None, access_log=False, lifespan="off")
+        rest_server = _Uvicorn(config)
+        watcher = threading.Thread(target=self._watch, name="repository", daemon=True)
+        with self._signals():
+            await grpc_server.start()
+            rest_task = asyncio.create_task(rest_server.serve([rest_socket]))
+            watcher.start()
+            started(addresses)
+            await self._stop.wait()
+            await self._finish_requests()
+            rest_server.should_exit = True
+            await asyncio.gather(rest_task, grpc_server.stop(1.0))
+            await asyncio.to_thread(self._finish_threads, watcher)
+
+    async def _finish_requests(self) -> None:
+        self.backend.stopping = True
+        logger.info("Stopping: answering what has been asked.")
+        deadline = self._running_loop.time() + self.backend.limits.grace_seconds
+        while self.backend.running and self._running_loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        if self.backend.running:
+            logger.warning("%d requests were not answered in time.", self.backend.running)
+
+    @property
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        assert self._loop is not None
+        return self._loop
+
+    def _finish_threads(self, watcher: threading.Thread) -> None:
+        self.repository.stop()
+        watcher.join()
+        self.backend.batcher.stop()
+
+    def _watch(self) -> None:
+        self.repository.poll()
+        self.backend.loaded = True
+        logger.info("Ready." if self.backend.ready else "No model can be served yet; see above.")
+        self.repository.watch(self._poll_seconds)
+
+    def _require_models(self, folder: Path) -> None:
+        if not folder.is_dir() or not self.repository.configured():
+            raise KerasOrthoError(
+                f"{folder} holds no exported models. `kerasortho export RUN --to {folder}` writes one there; name the "
+                "folder that holds the models' folders, not one of these."
+            )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and Ctrl-C; the second time as Python does without us."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def handle(number: int, frame: object) -> None:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            self.stop()
+
+        for number in before:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that leaves the signals to `EmbeddedServer`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(addresses: Addresses) -> socket.socket:
+    family = socket.AF_INET6 if ":" in addresses.host else socket.AF_INET
+    try:
+        return socket.create_server((addresses.host, addresses.rest_port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _in_use("REST", addresses.rest, "--rest-port") from None
+        raise KerasOrthoError(
+            f"Cannot listen at {addresses.rest}: {error.strerror or error}. Is --host right?"
+        ) from None
+
+
+def _bind(server: object, addresses: Addresses) -> int:
+    try:
+        port = server.add_insecure_port(addresses.grpc)  # type: ignore[attr-defined]
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise _in_use("gRPC", addresses.grpc, "--port")
+    return int(port)
+
+
+def _in_use(protocol: str, address: str, option: str) -> KerasOrthoError:
+    return KerasOrthoError(
+        f"Another program listens at {address} already, the address for {protocol}. Choose another port with {option}, "
+        "or end that program."
+    )
