@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": LazyCommand("kerasortho.cli.evaluate:evaluate_command", "Measure a trained model on unseen patients."),
     "predict": LazyCommand("kerasortho.cli.predict:predict_command", "Apply a trained model to image files."),
     "export": LazyCommand("kerasortho.cli.export:export_command", "Write a trained model for TensorFlow Serving."),
+    "convert": LazyCommand("kerasortho.cli.convert:convert_command", "Convert an exported model for edge devices."),
     "models": LazyCommand("kerasortho.cli.models:models_command", "List the models that can be trained."),
     "doctor": LazyCommand("kerasortho.cli.doctor:doctor_command", "Tell what is installed and whether a GPU is seen."),
 }
