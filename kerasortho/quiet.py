@@ -65,7 +65,7 @@ class _QuietFinder(importlib.abc.MetaPathFinder):
         load = spec.loader.exec_module
 
         def load_quietly(module: ModuleType) -> None:
-            with _stderr_held_back():
+            with stderr_held_back():
                 load(module)
                 module.config.list_physical_devices()  # here, or the same chatter comes with the first tensor
 
@@ -74,7 +74,7 @@ class _QuietFinder(importlib.abc.MetaPathFinder):
 
 
 @contextmanager
-def _stderr_held_back() -> Iterator[None]:
+def stderr_held_back() -> Iterator[None]:
     """Send file descriptor 2, which C++ writes to, into a temporary file; show it only if the block raises."""
     try:
         sys.stderr.flush()

@@ -80,7 +80,7 @@ def report(results: Results, run: Path) -> Iterator[str]:
     scores = [_line(NAMES.get(name, name.replace("_", " ")), score) for name, score in results["metrics"].items()]
     if results["task"] == "classification":
         scores += _class_lines(results["classes"])
-    yield from _aligned([("", "score", "95 % interval", "", ""), *scores])
+    yield from aligned([("", "score", "95 % interval", "", ""), *scores])
     yield from _confusion(results["confusion_matrix"]) if "confusion_matrix" in results else _emptiness(results)
     for column, parts in results["subgroups"].items():
         yield from _subgroups(column, parts, results["task"])
@@ -109,7 +109,7 @@ def _confusion(matrix: Results) -> Iterator[str]:
     yield ""
     header = ("true \\ predicted", *matrix["classes"])
     rows = zip(matrix["classes"], matrix["true_by_row"], strict=True)
-    yield from _aligned([header, *((name, *map(str, counts)) for name, counts in rows)])
+    yield from aligned([header, *((name, *map(str, counts)) for name, counts in rows)])
 
 
 def _emptiness(results: Results) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _subgroups(column: str, parts: Results, task: str) -> Iterator[str]:
         scores = (part["metrics"][name] for name in wanted)
         cells = ("-" if s["value"] is None else f"{s['value']:.4f} {_shown_interval(s)}" for s in scores)
         rows.append((value or "(empty)", str(part["images"]), str(part["groups"]), *cells))
-    yield from _aligned(rows)
+    yield from aligned(rows)
     if weak := [value or "(empty)" for value, part in parts.items() if part["intervals_unreliable"]]:
         yield f"too few groups for reliable intervals: {', '.join(weak)}"
 
@@ -150,7 +150,7 @@ def _interval(low: float | None, high: float | None) -> str:
     return f"{low:.4f}-{high:.4f}" if low < high else ""  # the same in all resamples: no measure of certainty
 
 
-def _aligned(rows: Sequence[Cells]) -> Iterator[str]:
+def aligned(rows: Sequence[Cells]) -> Iterator[str]:
     """Yield rows of cells as lines: the first column to the left, the others as wide as they need."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:

@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": LazyCommand("kerasortho.cli.predict:predict_command", "Apply a trained model to image files."),
     "export": LazyCommand("kerasortho.cli.export:export_command", "Write a trained model for TensorFlow Serving."),
     "serve": LazyCommand("kerasortho.cli.serve:serve_command", "Answer requests with exported models: REST and gRPC."),
+    "convert": LazyCommand("kerasortho.cli.convert:convert_command", "Convert an exported model for edge devices."),
     "models": LazyCommand("kerasortho.cli.models:models_command", "List the models that can be trained."),
     "doctor": LazyCommand("kerasortho.cli.doctor:doctor_command", "Tell what is installed and whether a GPU is seen."),
 }

@@ -1,0 +1,106 @@
+"""`kerasortho convert`: an exported model as LiteRT or ONNX files, each checked before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kerasortho.cli.evaluate import aligned
+from kerasortho.words import byte_size, counted
+
+if TYPE_CHECKING:
+    from kerasortho.export.convert import Conversion
+
+
+@click.command()
+@click.argument("exported", type=click.Path())
+@click.option("--run", metavar="RUN", type=click.Path(), help="The run directory that the model was exported from.")
+@click.option(
+    "--images", multiple=True, metavar="FILE", type=click.Path(), help="Instead: an image, or a folder of them."
+)
+@click.option("--formats", default="fp32,fp16,dynamic-int8,int8", show_default=True, help="Which ones; also: onnx.")
+@click.option(
+    "--max-drop", type=click.FloatRange(0, 1), default=0.005, show_default=True, help="Of accuracy or Dice, at most."
+)
+@click.option(
+    "--calibration-images", type=click.IntRange(min=1), default=64, show_default=True, help="Training images for int8."
+)
+@click.option("--bundle", metavar="DIR", type=click.Path(), help="Also make a folder to copy to an edge device.")
+def convert_command(
+    exported: str,
+    run: str | None,
+    images: tuple[str, ...],
+    formats: str,
+    max_drop: float,
+    calibration_images: int,
+    bundle: str | None,
+) -> int:
+    """Convert the exported model in EXPORTED (exported/NAME, or one version of it) to LiteRT, or ONNX.
+
+    Every format is first compared with the SavedModel: size, latency, and on the validation images of --run the
+    accuracy, or Dice at each image's own size, with 95 % intervals by group. int8 is calibrated on training images
+    chosen across classes and groups. Where a format loses too much, the layers that suffer most stay in float32.
+
+    Without the run its images are not known: fp32, fp16, dynamic-int8 and onnx can then be compared with the SavedModel
+    on --images (whose truth is not known either: --max-drop is of the agreement); int8 cannot be made.
+
+    Files go to exported/NAME/edge-VERSION/, which servers skip: the models, with labels and preprocessing in a JSON
+    file beside each, and all results in formats.json. --bundle adds a folder with the smallest model that passed and a
+    program that needs numpy, OpenCV and LiteRT only.
+
+    Exit code 1 if a format loses more than --max-drop; it is then not written.
+    """
+    from kerasortho.export.convert import convert
+
+    if bundle is not None:
+        from kerasortho.export.bundle import require_new_folder
+
+        require_new_folder(Path(bundle))
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    conversion = convert(
+        exported, run=run, images=images, formats=names, max_drop=max_drop, calibration_images=calibration_images
+    )
+    click.echo("\n".join(report(conversion)))
+    if bundle is not None:
+        from kerasortho.export.bundle import write_bundle
+
+        click.echo(f"wrote {bundle} with the format {write_bundle(conversion, Path(bundle))}")
+    return 1 if conversion.failed else 0
+
+
+def report(conversion: Conversion) -> Iterator[str]:
+    """Yield the lines of the table for people."""
+    checked = conversion.checked_on
+    groups = f" of {counted(checked['groups'], 'group')} (split {checked['split']})" if "groups" in checked else ""
+    yield f"Compared with the SavedModel on {counted(checked['images'], 'image')}{groups}"
+    if remark := checked.get("intervals_unreliable"):
+        yield f"  {remark}"
+    if reference := checked.get("reference"):
+        yield f"  {checked['score']} of the SavedModel: {_estimate(reference)}"
+    yield ""
+    header = ("format", "size", "ms, 1 thread", "2 threads", checked["score"], "drop", "largest difference", "")
+    yield from aligned([header, *(_row(name, m.facts, m.failure) for name, m in conversion.models.items())])
+    for model in conversion.models.values():
+        if kept := model.facts.get("float32_layers"):
+            yield f"{model.name}: {counted(len(kept), 'layer')} left in float32"
+    yield ""
+    for model in conversion.models.values():
+        yield f"FAILED: {model.failure}" if model.failure else f"wrote {model.file}"
+    yield f"wrote {conversion.folder / 'formats.json'}"
+
+
+def _row(name: str, facts: Mapping[str, Any], failure: str) -> tuple[str, ...]:
+    score = _estimate(facts["score"]) if "score" in facts else f"{facts['agreement']:.4f}"
+    one, two = (f"{facts['latency_ms'][threads]:.1f}" for threads in ("1", "2"))
+    size, difference = byte_size(facts["bytes"]), f"{facts['largest_difference']:.2g}"
+    return name, size, one, two, score, _estimate(facts["drop"]), difference, "FAILED" if failure else "passed"
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return "-"
+    low, high = found["low"], found["high"]
+    return f"{found['value']:.4f}" + (f" ({low:.4f} to {high:.4f})" if low is not None and low < high else "")

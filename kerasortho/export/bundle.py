@@ -1,0 +1,53 @@
+"""A folder for an edge device: a converted model, what it needs to know, and one file that runs it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from kerasortho.edge import run as runner
+from kerasortho.errors import KerasOrthoError
+from kerasortho.export.convert import Conversion
+from kerasortho.files import explain_os_error, require_writable
+
+PREFERRED = ("int8", "dynamic-int8", "fp16", "fp32")  # the first that passed goes into the bundle
+REQUIREMENTS = ("numpy>=1.26", "opencv-python-headless>=4.10", "ai-edge-litert>=2.0")  # as in setup.cfg
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raise KerasOrthoError if the bundle could not be written to ``folder`` afterwards."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise KerasOrthoError(f"--bundle {folder} exists and is not empty. Name a new folder, or remove that one.")
+    require_writable(folder.parent)
+
+
+def write_bundle(conversion: Conversion, folder: Path) -> str:
+    """Write the bundle, whole or not at all, and return the format of the model in it.
+
+    Raises KerasOrthoError if no LiteRT format has passed, or the folder cannot be written.
+    """
+    require_new_folder(folder)
+    passed = [name for name in PREFERRED if name in conversion.models and not conversion.models[name].failure]
+    if not passed:
+        raise KerasOrthoError(
+            f"No bundle was made: none of the formats {', '.join(PREFERRED)} has been made and passed."
+        )
+    model = conversion.models[passed[0]].file
+    assert model is not None  # what passed was written
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        shutil.copyfile(model, temporary / "model.tflite")
+        shutil.copyfile(model.with_suffix(".json"), temporary / "model.json")
+        shutil.copyfile(runner.__file__, temporary / "run.py")
+        (temporary / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return passed[0]

@@ -1,0 +1,299 @@
+"""From an exported model to files for edge devices: each checked on the run's validation images before it is written.
+
+::
+
+    exported/NAME/edge-VERSION/       beside the versions; servers skip names that are no numbers
+      NAME-FORMAT.tflite  .onnx       the models that passed
+      NAME-FORMAT.json                labels, preprocessing, threshold; names the model file by its SHA-256
+      formats.json                    size, latency, score and drop of every format, those that failed included
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasortho import __version__
+from kerasortho.data.samples import Sample
+from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.evaluation.outputs import gather_files
+from kerasortho.export.calibration import IMAGES, choose_calibration
+from kerasortho.export.card import read_card
+from kerasortho.export.format_check import THREADS, Check, ParityCheck, TruthCheck, latencies, prepare
+from kerasortho.export.formats import DEFAULT_FORMATS, FORMATS, Converter, Format, check_formats, open_model
+from kerasortho.export.saved_model import SavedModel
+from kerasortho.export.server_files import versions_of
+from kerasortho.files import atomic_path, read_json, require_writable, sha256_file, write_json
+from kerasortho.machine import processor_count
+from kerasortho.progress import track
+from kerasortho.radiograph.preprocessing import Preprocessing
+from kerasortho.training.run import RunDirectory
+
+MAX_DROP = 0.005
+SHARES = (0.0, 0.9, 0.99, 0.999)  # of the error: the layers that carry it stay in float32, tried in this order
+MARGIN = 0.5  # of the drop allowed may show on the calibration images: the validation images are others
+RESULTS = "formats.json"
+METADATA_FORMAT = 1  # the FORMAT that kerasortho/edge/run.py reads
+_SHOWN_LAYERS = 5
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass
+class Converted:
+    """A model in one format: its bytes, what was found out about it, why it failed, or the file it was written to."""
+
+    name: str
+    content: bytes
+    facts: dict[str, Any]
+    failure: str = ""
+    file: Path | None = None
+
+
+@dataclass
+class Conversion:
+    """What `convert` has done: the folder of the files, the models by format, and what they were checked on."""
+
+    folder: Path
+    checked_on: dict[str, Any]
+    models: dict[str, Converted] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[Converted]:
+        """The formats that lost more than allowed."""
+        return [model for model in self.models.values() if model.failure]
+
+
+def convert(
+    exported: PathLike,
+    *,
+    run: RunDirectory | PathLike | None = None,
+    images: Sequence[PathLike] = (),
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    max_drop: float = MAX_DROP,
+    calibration_images: int = IMAGES,
+) -> Conversion:
+    """Convert an exported model, check every format, and write those that lose at most ``max_drop``.
+
+    Args:
+        exported: folder of an exported model, ``exported/NAME`` (its newest version) or ``exported/NAME/VERSION``.
+        run: the run directory that it was exported from: its validation images check the formats, its training images
+            calibrate int8.
+        images: without a run: image files, or folders of them, on which the formats are compared with the SavedModel.
+        formats: names from `FORMATS`.
+        max_drop: of accuracy, or of mean Dice; without a run, of the agreement with the SavedModel.
+        calibration_images: how many training images calibrate.
+
+    Raises KerasOrthoError where the model, the run or the images cannot be used, the run is another model's, a package
+    is missing, or the folder cannot be written.
+    """
+    chosen = check_formats(formats)
+    folder, card = find_exported(Path(exported))
+    _check_sources(chosen, run, images)
+    to = folder.parent / f"edge-{card['version']}"
+    require_writable(to)
+    opened = None if run is None else _matching_run(run, card, folder)
+    source = SavedModel(folder)
+    if opened is not None:
+        check, tuning, calibration = _checks_of_run(opened, card, source, calibration_images)
+    else:
+        files = gather_files(images, None)
+        check = tuning = ParityCheck(prepare(files, _spec(card), "reading images"), card, source.answers)
+        calibration = {}
+    conversion = Conversion(to, {**check.facts, **({"split": "val"} if opened else {})})
+    converter = Converter(source, tuning.images)
+    for name in chosen:
+        conversion.models[name] = _make(name, converter, tuning, check, max_drop, calibration)
+    _time(conversion, check.images)
+    _write(conversion, card)
+    return conversion
+
+
+def find_exported(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the version folder that ``path`` names, its newest if it names none, and the model card in it."""
+    if not path.is_dir():
+        known = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        raise KerasOrthoError(f"There is no exported model {path}.{did_you_mean(path.name, known)}")
+    versions = versions_of(path)
+    folder = path / str(versions[-1]) if versions else path
+    return folder, read_card(folder)
+
+
+def _check_sources(formats: Sequence[str], run: object, images: Sequence[PathLike]) -> None:
+    if run is not None and images:
+        raise KerasOrthoError("Name a run or images, not both: with a run, its own validation images are used.")
+    if run is not None:
+        return
+    if not images:
+        raise KerasOrthoError(
+            "A converted model is written only after a check on images. Name the run it was exported from (--run RUN: "
+            "checked on its validation images), or image files (--images FILE: compared with the SavedModel only)."
+        )
+    if calibrated := [name for name in formats if FORMATS[name].calibrated]:
+        raise KerasOrthoError(
+            f"{', '.join(calibrated)} is calibrated on the run's training images: name the run with --run RUN, or "
+            "leave it out of --formats."
+        )
+
+
+def _matching_run(run: RunDirectory | PathLike, card: dict[str, Any], folder: Path) -> RunDirectory:
+    opened = run if isinstance(run, RunDirectory) else RunDirectory(run)
+    file = opened.path / "model.keras"
+    if not file.is_file() or sha256_file(file) != card["model_sha256"]:
+        raise KerasOrthoError(
+            f"{folder} was not exported from {opened.path}: its model card names another model.keras (SHA-256 "
+            f"{card['model_sha256'][:12]}...). Name the run it came from, or export this one with `kerasortho export`."
+        )
+    return opened
+
+
+def _checks_of_run(
+    run: RunDirectory, card: dict[str, Any], source: SavedModel, count: int
+) -> tuple[Check, Check, dict[str, Any]]:
+    """Return the check on validation images, that on the calibration images, and what these are."""
+    samples = run.samples()
+    training = choose_calibration(samples.split("train"), count)
+    resamples = run.config.evaluation.bootstrap
+    tuning = TruthCheck(training, card, source.answers, resamples=0, label="reading calibration images")
+    check = TruthCheck(
+        samples.split("val"), card, source.answers, resamples=resamples, label="reading validation images"
+    )
+    return check, tuning, _describe_calibration(training, card)
+
+
+def _describe_calibration(samples: Sequence[Sample], card: dict[str, Any]) -> dict[str, Any]:
+    classes = Counter(card["classes"][sample.label] for sample in samples if sample.label >= 0)
+    facts = {"images": len(samples), "groups": len({sample.group for sample in samples})}
+    return {**facts, "classes": dict(classes)} if classes else facts
+
+
+def _make(
+    name: str, converter: Converter, tuning: Check, check: Check, max_drop: float, calibration: dict[str, Any]
+) -> Converted:
+    """Make one format and check it."""
+    made = FORMATS[name]
+    content, kept = _best(name, converter, tuning, max_drop)
+    facts: dict[str, Any] = {"bytes": len(content), "sha256": sha256(content).hexdigest(), "max_drop": max_drop}
+    if made.reduced:
+        facts["float32_layers"] = kept
+    if made.calibrated:
+        facts["calibration"] = calibration
+    facts |= check.compare(_answers(name, content, check.images, f"checking {name}"))
+    converted = Converted(name, content, facts)
+    if not _lost(facts) <= max_drop:
+        converted.failure = _explain(converted, converter, check)
+    facts["passed"] = not converted.failure
+    return converted
+
+
+def _best(name: str, converter: Converter, tuning: Check, max_drop: float) -> tuple[bytes, list[str]]:
+    """Return the model with as few layers in float32 as the calibration images allow, and the names of these."""
+    made: Format = FORMATS[name]
+    if not made.reduced:
+        return made.make(converter, ()), []
+    tried: list[tuple[tuple[bool, float], bytes, list[str]]] = []
+    for share in SHARES:
+        keep = converter.quantiser.worst(share)
+        content = made.make(converter, keep)
+        found = tuning.compare(_answers(name, content, tuning.images, f"trying {name}"))
+        bad = not _lost(found) <= MARGIN * max_drop
+        tried.append(((bad, found["largest_difference"]), content, [layer.label for layer in keep]))
+        if not bad and found["largest_difference"] <= made.tolerance:
+            break
+    _, content, kept = min(tried, key=lambda item: item[0])
+    return content, kept
+
+
+def _lost(found: dict[str, Any]) -> float:
+    """Return the drop; where no image has foreground, what is missing to full agreement."""
+    drop = found["drop"]["value"]
+    return 1.0 - float(found["agreement"]) if drop is None else float(drop)
+
+
+def _answers(name: str, content: bytes, images: np.ndarray, label: str) -> np.ndarray:
+    network = open_model(name, content, max(1, min(processor_count(), 4)))
+    return np.stack([network(image) for image in track(images, label)])
+
+
+def _explain(model: Converted, converter: Converter, check: Check) -> str:
+    """Return what was lost, and where to look."""
+    facts, found = model.facts, check.facts
+    drop = facts["drop"]
+    interval = "" if drop["low"] is None else f" (95 % interval {drop['low']:.4f} to {drop['high']:.4f})"
+    text = (
+        f"{model.name} loses {_lost(facts):.4f}{interval} of {found['score']} on {found['images']} images; at most "
+        f"{facts['max_drop']} is allowed (--max-drop). It was not written."
+    )
+    if not FORMATS[model.name].reduced:
+        return f"{text} A float32 format should lose nothing: please report this."
+    worst = ", ".join(f"{layer.label} ({error:.2g})" for layer, error in converter.quantiser.ranking[:_SHOWN_LAYERS])
+    text += f" Layers that suffer most, with the change of the probabilities when they alone are int8: {worst}."
+    if kept := facts["float32_layers"]:
+        text += f" {len(kept)} layers are in float32 already, the first of these included."
+    if calibration := facts.get("calibration"):
+        text += (
+            f" Calibrated on {calibration['images']} training images of {calibration['groups']} groups: more "
+            "(--calibration-images) help if those do not show all that the validation images show."
+        )
+    return text
+
+
+def _time(conversion: Conversion, images: np.ndarray) -> None:
+    for threads in THREADS:
+        networks = {name: open_model(name, m.content, threads) for name, m in conversion.models.items()}
+        for name, milliseconds in latencies(networks, images).items():
+            conversion.models[name].facts.setdefault("latency_ms", {})[str(threads)] = round(milliseconds, 2)
+
+
+def _write(conversion: Conversion, card: dict[str, Any]) -> None:
+    """Write the models that passed with their metadata, and the results of all.
+
+    Older files of formats that failed now are removed. Results of formats that were not asked for stay as long as their files do.
+    """
+    folder, file = conversion.folder, conversion.folder / RESULTS
+    results = read_json(file).get("formats", {}) if file.is_file() else {}
+    results = {name: old for name, old in results.items() if old.get("file") and (folder / old["file"]).is_file()}
+    for name, model in conversion.models.items():
+        path = folder / f"{card['name']}-{name}{FORMATS[name].suffix}"
+        entry = {**model.facts, "checked_on": conversion.checked_on}
+        if model.failure:
+            for old in (path, path.with_suffix(".json")):
+                old.unlink(missing_ok=True)
+            results[name] = {**entry, "reason": model.failure}
+            continue
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(model.content)
+        model.file = path
+        results[name] = {"file": path.name, **entry}
+        write_json(path.with_suffix(".json"), metadata(card, name, results[name]))
+    write_json(file, {"name": card["name"], "version": card["version"], "formats": results})
+
+
+def metadata(card: dict[str, Any], name: str, results: dict[str, Any]) -> dict[str, Any]:
+    """Return what travels with a converted model: all that its answers depend on, and how good they are."""
+    wanted = (
+        "name", "version", "task", "classes", "preprocessing", "max_pixels", "threshold", "temperature", "architecture",
+        "model_sha256",
+    )  # fmt: skip
+    return {
+        "format": METADATA_FORMAT,
+        **{key: card[key] for key in wanted if key in card},
+        "quantisation": name,
+        "sha256": results["sha256"],
+        "results": results,
+        "kerasortho": __version__,
+        "converted": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "intended_use": card["intended_use"],
+    }
+
+
+def _spec(card: dict[str, Any]) -> Preprocessing:
+    return Preprocessing.from_dict(card["preprocessing"])
