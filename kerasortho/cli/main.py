@@ -26,6 +26,7 @@ COMMANDS = {
     "export": LazyCommand("kerasortho.cli.export:export_command", "Write a trained model for TensorFlow Serving."),
     "serve": LazyCommand("kerasortho.cli.serve:serve_command", "Answer requests with exported models: REST and gRPC."),
     "convert": LazyCommand("kerasortho.cli.convert:convert_command", "Convert an exported model for edge devices."),
+    "verify": LazyCommand("kerasortho.cli.verify:verify_command", "Compare a model's answers by every way to it."),
     "models": LazyCommand("kerasortho.cli.models:models_command", "List the models that can be trained."),
     "doctor": LazyCommand("kerasortho.cli.doctor:doctor_command", "Tell what is installed and whether a GPU is seen."),
 }

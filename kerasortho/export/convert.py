@@ -100,7 +100,7 @@ def convert(
     _check_sources(chosen, run, images)
     to = folder.parent / f"edge-{card['version']}"
     require_writable(to)
-    opened = None if run is None else _matching_run(run, card, folder)
+    opened = None if run is None else matching_run(run, card, folder)
     source = SavedModel(folder)
     if opened is not None:
         check, tuning, calibration = _checks_of_run(opened, card, source, calibration_images)
@@ -144,7 +144,8 @@ def _check_sources(formats: Sequence[str], run: object, images: Sequence[PathLik
         )
 
 
-def _matching_run(run: RunDirectory | PathLike, card: dict[str, Any], folder: Path) -> RunDirectory:
+def matching_run(run: RunDirectory | PathLike, card: dict[str, Any], folder: Path) -> RunDirectory:
+    """Return ``run``, opened. Raises KerasOrthoError unless the model in ``folder``, with ``card``, came from it."""
     opened = run if isinstance(run, RunDirectory) else RunDirectory(run)
     file = opened.path / "model.keras"
     if not file.is_file() or sha256_file(file) != card["model_sha256"]:

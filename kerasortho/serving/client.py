@@ -24,7 +24,7 @@ from kerasortho.evaluation.inference import Prediction, ahead
 from kerasortho.radiograph.radiograph import Radiograph
 from kerasortho.radiograph.raster import encode_png
 from kerasortho.radiograph.reading import read_radiograph
-from kerasortho.serving.connection import OverloadedError, connect
+from kerasortho.serving.connection import Connection, OverloadedError, connect
 
 SENT_AS_THEY_ARE = ("PNG", "JPEG")
 AT_ONCE = 8  # requests in flight: the server answers several together
@@ -63,10 +63,19 @@ class ServerPredictor:
 
         Raises KerasOrthoError where there is no such server or model, or the model is none that kerasortho exported.
         """
+        self._use(connect(server, model), f"{model} on {server}", patience_s)
+
+    @classmethod
+    def of(cls, connection: Connection, name: str) -> ServerPredictor:
+        """Return a predictor that asks ``connection``; errors call it ``name``."""
+        made = cls.__new__(cls)
+        made._use(connection, name, PATIENCE_S)
+        return made
+
+    def _use(self, connection: Connection, name: str, patience_s: float) -> None:
         self.task: Task
-        self._name = f"{model} on {server}"
-        self._connection = connect(server, model)
-        outputs = self._connection.outputs()
+        self._connection, self._name = connection, name
+        outputs = connection.outputs()
         if {"probabilities", "label"} <= outputs:
             self.task = "classification"
         elif {"mask_png_bytes", "threshold"} <= outputs:

@@ -16,6 +16,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from kerasortho.errors import KerasOrthoError
 
 TIMEOUT_S = 120.0
@@ -36,6 +38,9 @@ class Connection(Protocol):
 
     def ask(self, image: bytes) -> Mapping[str, Any]:
         """Return the answer to one encoded image: strings as str, names ending in _bytes as bytes, numbers as such."""
+
+    def tensor(self, image: np.ndarray) -> np.ndarray:
+        """Return the answer to a preprocessed ``image`` (h, w) float32: (C,), or (h, w) of the foreground."""
 
 
 def connect(server: str, model: str) -> Connection:
@@ -76,6 +81,12 @@ class RestConnection:
             return {key: _plain(key, value) for key, value in row.items()}
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
             raise KerasOrthoError(f"{self._model} gave an answer of another form. Is it the right server?") from None
+
+    def tensor(self, image: np.ndarray) -> np.ndarray:
+        """See Connection."""
+        body = {"signature_name": "tensor", "instances": [image[..., None].tolist()]}
+        (answer,) = self._call(f"{self._model}:predict", json.dumps(body).encode())["predictions"]
+        return _map_or_vector(answer)
 
     def _call(self, url: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -122,8 +133,19 @@ class GrpcConnection:
         self._name_model(request.model_spec)
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([image]))
         outputs = self._call(self._stub.Predict, request).outputs
-        rows = {key: tf.make_ndarray(value)[0] for key, value in outputs.items()}
-        return {key: _text(key, getattr(row, "tolist", lambda row=row: row)()) for key, row in rows.items()}
+        return plain_row({key: tf.make_ndarray(value) for key, value in outputs.items()})
+
+    def tensor(self, image: np.ndarray) -> np.ndarray:
+        """See Connection."""
+        import tensorflow as tf
+        from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+        request = PredictRequest()
+        self._name_model(request.model_spec)
+        request.model_spec.signature_name = "tensor"
+        request.inputs["image"].CopyFrom(tf.make_tensor_proto(image[None, ..., None], tf.float32))
+        (answer,) = self._call(self._stub.Predict, request).outputs.values()
+        return _map_or_vector(tf.make_ndarray(answer)[0])
 
     def _name_model(self, spec: Any) -> None:
         spec.name = self._name
@@ -149,6 +171,16 @@ class GrpcConnection:
                 )
                 raise KerasOrthoError(message) from None
             raise KerasOrthoError(f"the server says: {details}") from None
+
+
+def plain_row(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first row of every output, an array (B, ...) or a tensor, as plain values; see `Connection.ask`."""
+    return {key: _text(key, np.asarray(value)[:1].tolist()[0]) for key, value in outputs.items()}
+
+
+def _map_or_vector(answer: Any) -> np.ndarray:
+    array = np.asarray(answer, np.float32)
+    return array[..., 0] if array.ndim == 3 else array
 
 
 def _plain(key: str, value: Any) -> Any:
