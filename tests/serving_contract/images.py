@@ -46,7 +46,9 @@ BAD = {
     "truncated PNG": png()[:-40],
     "truncated JPEG": encoded(_noise(), "JPEG")[:900],
     "30000 x 30000": _bomb(),
-    "CMYK JPEG": encoded(Image.effect_noise((40, 30), 80).convert("RGB").convert("CMYK").point(lambda v: v // 2), "JPEG"),
+    "CMYK JPEG": encoded(
+        Image.effect_noise((40, 30), 80).convert("RGB").convert("CMYK").point(lambda v: v // 2), "JPEG"
+    ),
     "animated GIF": encoded(_frames()[0], "GIF", save_all=True, append_images=_frames()[1:]),
     "colour": encoded(Image.new("RGB", (30, 30), (200, 30, 30)), "PNG"),
 }

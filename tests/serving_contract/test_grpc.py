@@ -24,7 +24,7 @@ GOOD = [png((40, 30)), png((33, 70), top=False, seed=1), png((64, 64), seed=2)]
 Code = grpc.StatusCode
 
 
-class refused:  # noqa: N801 (reads as pytest.raises does)
+class refused:
     """Check that a call fails with a code and a text."""
 
     def __init__(self, code: grpc.StatusCode, text: str = "") -> None:

@@ -161,7 +161,9 @@ def test_models_and_versions_that_are_not_there(target: Any) -> None:
     body = {"instances": [b64(GOOD[0])]}
     refused(target.rest_predict("half", body), 404, "Servable not found for request: Latest(half)")
     name = target.classifier
-    refused(target.rest_predict(name, body, "/versions/987"), 404, f"Servable not found for request: Specific({name}, 987)")
+    refused(
+        target.rest_predict(name, body, "/versions/987"), 404, f"Servable not found for request: Specific({name}, 987)"
+    )
     refused(target.http(f"/v1/models/{name}/versions/987/metadata"), 404, "Servable not found for request")
 
 
