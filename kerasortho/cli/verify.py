@@ -29,6 +29,7 @@ def verify_command(exported: str, files: tuple[str, ...], run_path: str | None, 
     from kerasortho.evaluation.outputs import gather_files
     from kerasortho.export.convert import find_exported, matching_run
     from kerasortho.serving.verify import verify
+    from kerasortho.words import counted
 
     folder, card = find_exported(Path(exported))
     run = None if run_path is None else matching_run(run_path, card, folder)
@@ -43,6 +44,6 @@ def verify_command(exported: str, files: tuple[str, ...], run_path: str | None, 
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     else:
-        refused = f"; {found.refused} files refused" if found.refused else ""
-        click.echo("\n".join([f"{found.images} images{refused}", "", *aligned(found.table())]))
+        refused = f"; {counted(found.refused, 'file')} refused" if found.refused else ""
+        click.echo("\n".join([f"{counted(found.images, 'image')}{refused}", "", *aligned(found.table())]))
     return 1 if found.failures else 0

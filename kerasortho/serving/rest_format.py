@@ -228,9 +228,16 @@ def _decode(value: dict[str, Any]) -> bytes:
 def _plain(name: str, value: np.ndarray) -> list[Any]:
     if value.dtype != object:
         return list(value.tolist())
-    if name.endswith(_BYTES_SUFFIX):
-        return [{_B64: base64.b64encode(item).decode("ascii")} for item in value]
-    return [item.decode("utf-8", "replace") for item in value]
+    write = _as_b64 if name.endswith(_BYTES_SUFFIX) else _as_text
+    return [write(item) if isinstance(item, bytes) else _plain(name, item) for item in value]
+
+
+def _as_b64(data: bytes) -> dict[str, str]:
+    return {_B64: base64.b64encode(data).decode("ascii")}
+
+
+def _as_text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _show(value: Any) -> str:

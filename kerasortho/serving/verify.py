@@ -20,6 +20,7 @@ from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
 from kerasortho.radiograph.reading import read_radiograph
 from kerasortho.serving.ways import KerasWay, SavedModelWay, Way, formats_of, served
 from kerasortho.training.run import RunDirectory
+from kerasortho.words import counted
 
 # Largest difference of a probability from the first way's; formats that are not here lose by design, and
 # `kerasortho convert` has measured how much.
@@ -55,7 +56,7 @@ class Compared:
         if not self.difference <= tolerance:
             return f"probabilities differ by {self.difference:.1e}, more than {tolerance:g}"
         if task == "classification":
-            return "" if self.same_labels == images else f"{images - self.same_labels} labels differ"
+            return "" if self.same_labels == images else f"{counted(images - self.same_labels, 'label')} not the same"
         return "" if self.smallest_dice >= SMALLEST_DICE else f"a mask has Dice {self.smallest_dice:.5f}"
 
 
@@ -82,7 +83,8 @@ class Verification:
             same = (
                 f"{way.same_labels} of {self.images}" if self.task == "classification" else f"{way.smallest_dice:.5f}"
             )
-            verdict = self.failures.get(way.way) or ("" if way.way in TOLERANCES else "not judged here")
+            judged = "compared with" if way is self.ways[0] else "" if way.way in TOLERANCES else "not judged here"
+            verdict = self.failures.get(way.way, judged)
             median = f"{statistics.median(way.milliseconds):.0f}" if way.milliseconds else "-"
             rows.append((way.way, f"{way.difference:.1e}", same, median, verdict))
         return rows

@@ -89,13 +89,15 @@ def test_answers() -> None:
         "png_bytes": np.array([b"\x89\0", b""], object),
         "label": np.array(["Fuß".encode(), b"\xff"], object),
         "p": np.array([[0.1, 0.9], [np.nan, np.inf]], np.float32),
+        "classes": np.array([[b"a", b"b"], [b"a", b"b"]], object),
     }
     columns = {
         "png_bytes": [{"b64": "iQA="}, {"b64": ""}], "label": ["Fuß", "�"], "p": outputs["p"].tolist(),
+        "classes": [["a", "b"], ["a", "b"]],
     }  # fmt: skip
     assert json.dumps(write_answer(outputs, rows=False)) == json.dumps({"outputs": columns})
     rows = write_answer(outputs, rows=True)["predictions"]
-    assert rows[0] == {"png_bytes": {"b64": "iQA="}, "label": "Fuß", "p": columns["p"][0]}
+    assert rows[0] == {"png_bytes": {"b64": "iQA="}, "label": "Fuß", "p": columns["p"][0], "classes": ["a", "b"]}
     assert np.float32(rows[0]["p"][0]) == outputs["p"][0, 0]  # all digits of the number
     assert write_answer({"p": outputs["p"][:1]}, rows=True) == {"predictions": outputs["p"][:1].tolist()}
     assert write_answer({"p": outputs["p"][:1]}, rows=False) == {"outputs": outputs["p"][:1].tolist()}
