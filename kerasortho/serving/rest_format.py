@@ -194,7 +194,7 @@ def _reader(dtype: tf.DType) -> Callable[[Any], Any]:
             raise wrong(value)
         limits = np.finfo(dtype.as_numpy_dtype)
         most = (2 << limits.nmant) - 1 if isinstance(value, int) else float(limits.max)
-        if abs(value) > most and math.isfinite(value):
+        if abs(value) > most and value not in (math.inf, -math.inf):
             raise invalid(f"Cannot convert JSON value: {_show(value)} to {dtype.name} without loss of precision.")
         return value
 

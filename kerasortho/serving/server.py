@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -126,6 +127,7 @@ class EmbeddedServer:
         self.backend.batcher.stop()
 
     def _watch(self) -> None:
+        gc.freeze()  # collecting an unloaded model shall not look through all of TensorFlow: that holds everybody up
         self.repository.poll()
         self.backend.loaded = True
         logger.info("Ready." if self.backend.ready else "No model can be served yet; see above.")

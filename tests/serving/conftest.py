@@ -34,7 +34,7 @@ class Echo(tf.Module):
     def __init__(self, version: int) -> None:
         super().__init__()
         self.version = tf.Variable(version)
-        self.weights = tf.Variable(tf.zeros([1_000_000]))  # 4 MB that a forgotten version would keep
+        self.weights = tf.Variable(tf.zeros([2_500_000]))  # 10 MB that a forgotten version would keep
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def answer(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

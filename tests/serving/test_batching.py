@@ -157,7 +157,7 @@ def test_a_full_queue_refuses_and_takes_requests_again_later(make: Callable[...,
     running = ask(batcher, model, 1, 1)
     assert model.busy.wait(30)
     waiting = [ask(batcher, model, 1, 2) for _ in range(3)]
-    with pytest.raises(Refusal, match="queue .* is full") as error:
+    with pytest.raises(Refusal, match=r"queue .* is full") as error:
         ask(batcher, model, 1)
     assert (error.value.code, error.value.http_status) == (grpc.StatusCode.RESOURCE_EXHAUSTED, 429)
     assert batcher.waiting() == 6

@@ -76,7 +76,7 @@ def test_bytes() -> None:
         found = read({"inputs": [{"b64": sent}, "plain ä"]}, image_bytes=tf.string)["image_bytes"]
         assert found.tolist() == [data, "plain ä".encode()]
     for wrong in ({"b64": 1}, {"b64": text, "more": 1}, {"b65": text}):
-        with pytest.raises(Refusal, match="not formatted correctly for base64 data|Missing named input"):
+        with pytest.raises(Refusal, match=r"not formatted correctly for base64 data|Missing named input"):
             read({"inputs": [wrong]} if "b64" in wrong else {"inputs": wrong}, image_bytes=tf.string)
 
 

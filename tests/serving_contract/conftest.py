@@ -1,13 +1,14 @@
 """The server that the contract is checked on.
 
-By default that is the embedded server, on tiny models that are exported for it. To check another one, such as TensorFlow
-Serving itself, start it on an exported classifier and segmenter and name it:
+By default that is the embedded server, on tiny models that are exported for it. To check another one, such as
+TensorFlow Serving itself, start it on an exported classifier and segmenter and name it:
 
     KERASORTHO_SERVING="rest=http://host:8501 grpc=host:8500 classifier=limb segmenter=bone label=stable max_batch=8" \\
         python -m pytest tests/serving_contract
 
-``label`` is a version label of the classifier, ``max_batch`` the server's max_batch_size; tests that need one are skipped
-where it is not given. Nothing of kerasortho is imported to ask: only the stubs of tensorflow-serving-api, and plain HTTP.
+``label`` is a version label of the classifier, ``max_batch`` the server's max_batch_size; tests that need one are
+skipped where it is not given. Nothing of kerasortho is imported to ask: only the stubs of tensorflow-serving-api, and
+plain HTTP.
 """
 
 from __future__ import annotations

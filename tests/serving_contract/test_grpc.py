@@ -78,7 +78,7 @@ def test_output_filter(target: Any) -> None:
 
 
 def test_tensor_signature(target: Any) -> None:
-    """model.proto: signature_name "A named signature to evaluate. If unspecified, the default signature will be used"."""
+    """model.proto, signature_name: "If unspecified, the default signature will be used"."""
     shape = _input_shape(target, target.classifier)
     response = target.grpc_predict(
         target.classifier, {"image": np.full([3, *shape], 0.5, np.float32)}, signature="tensor"

@@ -126,7 +126,7 @@ def test_a_single_output_has_no_name(target: Any) -> None:
 
 
 def test_not_a_number_is_a_number(target: Any) -> None:
-    """JSON conformance: "The REST API described on this page allows request/response JSON objects to have such values"."""
+    """JSON conformance: it "allows request/response JSON objects to have such values"."""
     image = np.full([1, *tensor_size(target, target.segmenter)], 0.5)
     image[0, 0, 0] = np.nan
     body = {"signature_name": "tensor", "instances": image.tolist()}
