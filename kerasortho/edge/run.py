@@ -7,9 +7,9 @@ Prints one JSON line a file: label and probabilities, or the mask that was writt
 size). A file that cannot be used gets a line with "error". Exit code 0: every file has an answer; 1: some have none; 2:
 none has, or the model cannot be used. Beside this file lie ``model.tflite`` and ``model.json``, which belong together.
 
-PNG (8 or 16 bits) and JPEG, grey or grey stored as colour; EXIF orientation is not applied. Pixels and answers are those
-of `kerasortho predict`, which reads more (DICOM, TIFF, BMP) and checks more: of a JPEG that lost a part between two
-restart markers, or of a progressive one that ends early, the missing part is decoded as grey here.
+PNG (8 or 16 bits) and JPEG, grey or grey stored as colour; EXIF orientation is not applied. Pixels and answers are
+those of `kerasortho predict`, which reads more (DICOM, TIFF, BMP) and checks more: here the missing part of a JPEG that
+lost data between two restart markers, or of a progressive one that ends early, may be taken for grey.
 
 Research use only; not a medical device. Every answer must be checked by a qualified person.
 """

@@ -257,7 +257,8 @@ def _time(conversion: Conversion, images: np.ndarray) -> None:
 def _write(conversion: Conversion, card: dict[str, Any]) -> None:
     """Write the models that passed with their metadata, and the results of all.
 
-    Older files of formats that failed now are removed. Results of formats that were not asked for stay as long as their files do.
+    Older files of formats that failed now are removed. Results of formats that were not asked for stay as long as their
+    files do.
     """
     folder, file = conversion.folder, conversion.folder / RESULTS
     results = read_json(file).get("formats", {}) if file.is_file() else {}

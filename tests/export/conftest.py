@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,3 +58,10 @@ def bare_python() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def convertible(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the exported models to convert: the other tests' folder stays as `kerasortho export` left it."""
+    pytest.importorskip("litert_quantizer")
+    return Path(shutil.copytree(exported, tmp_path_factory.mktemp("convertible") / "exported"))
