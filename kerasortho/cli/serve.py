@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import click
@@ -88,8 +87,14 @@ def _serve_embedded(
 
 def _log_to_stderr() -> None:
     logger = logging.getLogger("kerasortho.serving")
-    handler = logging.StreamHandler(sys.stderr)
+    if logger.handlers:
+        return
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logger.propagate = False
+
+
+class _Stderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import grpc
@@ -53,18 +53,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._backend = backend
 
     async def Predict(self, request: PredictRequest, context: grpc.aio.ServicerContext) -> PredictResponse:
-        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
+        start, codes = time.monotonic(), [grpc.StatusCode.CANCELLED]
         try:
-            response = await self._predict(request)
-            code = grpc.StatusCode.OK
-            return response
-        except Exception as error:
-            refusal = _refusal(error)
-            code = refusal.code
-            return await context.abort(code, refusal.message)
+            return await _answer(self._predict(request), context, codes)
         finally:
             model = self._backend.label(request.model_spec.name)
-            self._backend.metrics.requests.labels(model, "grpc", code.name).inc()
+            self._backend.metrics.requests.labels(model, "grpc", codes[-1].name).inc()
             self._backend.metrics.seconds.labels(model, "grpc").observe(time.monotonic() - start)
 
     async def _predict(self, request: PredictRequest) -> PredictResponse:
@@ -86,12 +80,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def GetModelMetadata(
         self, request: GetModelMetadataRequest, context: grpc.aio.ServicerContext
     ) -> GetModelMetadataResponse:
-        def answer() -> GetModelMetadataResponse:
+        async def answer() -> GetModelMetadataResponse:
             if not request.HasField("model_spec"):
                 raise invalid("Missing ModelSpec")
             return self._backend.metadata(request.model_spec, list(request.metadata_field))
 
-        return await _or_abort(context, answer)
+        return await _answer(answer(), context)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -103,27 +97,33 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(
         self, request: GetModelStatusRequest, context: grpc.aio.ServicerContext
     ) -> GetModelStatusResponse:
-        def answer() -> GetModelStatusResponse:
+        async def answer() -> GetModelStatusResponse:
             if not request.HasField("model_spec"):
                 raise invalid("Missing ModelSpec")
             statuses = self._backend.repository.statuses(request.model_spec)
             return GetModelStatusResponse(model_version_status=statuses)
 
-        return await _or_abort(context, answer)
+        return await _answer(answer(), context)
 
 
-async def _or_abort(context: grpc.aio.ServicerContext, answer: Callable[[], Response]) -> Response:
+async def _answer(
+    work: Awaitable[Response], context: grpc.aio.ServicerContext, codes: list[grpc.StatusCode] | None = None
+) -> Response:
+    """Return the response, or end the call with the status of the error; the status is appended to ``codes``."""
+    codes = [] if codes is None else codes
     try:
-        return answer()
+        response = await work
+        codes.append(grpc.StatusCode.OK)
+        return response
     except Exception as error:
-        refusal = _refusal(error)
-        return await context.abort(refusal.code, refusal.message)
-
-
-def _refusal(error: Exception) -> Refusal:
-    if not isinstance(error, Refusal):
-        logger.exception("A request failed.")
-    return from_error(error)
+        if not isinstance(error, Refusal):
+            logger.exception("A request failed.")
+        refusal = from_error(error)
+        code, message = refusal.code, refusal.message
+    # Not in the block above, nor with the refusal: gRPC keeps the abort and all that hangs on it, down to the model.
+    codes.append(code)
+    del refusal
+    return await context.abort(code, message)
 
 
 def _wanted_outputs(signature: Signature, output_filter: list[str]) -> list[str]:

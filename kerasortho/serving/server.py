@@ -78,7 +78,10 @@ class EmbeddedServer:
 
         started: called with the real addresses once both doors are open; models may still be loading.
         """
-        asyncio.run(self._run(started))
+        try:
+            asyncio.run(self._run(started))
+        finally:
+            self._loop = None
 
     def stop(self) -> None:
         """Refuse new requests, answer those that run, and end. From any thread."""

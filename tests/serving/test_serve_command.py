@@ -1,0 +1,170 @@
+"""`kerasortho serve` as users start it: which server, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+pytest.importorskip("fastapi")
+
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from kerasortho.cli.main import main
+from kerasortho.export.server_files import write_server_files
+
+ROOT = Path(__file__).parents[2]
+SERVE = [sys.executable, "-m", "kerasortho", "serve"]
+
+
+@contextmanager
+def held_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        yield held.getsockname()[1]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_sigterm_answers_what_was_asked_and_says_what_happens(models: Path) -> None:
+    """In a process of its own: the request waits two seconds for others to join its batch; SIGTERM comes before."""
+    (models / "batching.config").write_text("batch_timeout_micros { value: 2000000 }")
+    command = [*SERVE, str(models), "--with", "embedded", "--rest-port", "0", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None and process.stderr is not None
+        address = re.search(r"rest=(\S+) grpc=(\S+)", process.stdout.readline())
+        assert address
+
+        def ask() -> list[object]:
+            url, body = f"{address[1]}/v1/models/bone:predict", json.dumps({"instances": ["file"]}).encode()
+            with urllib.request.urlopen(url, body, timeout=60) as response:
+                return list(json.load(response)["predictions"])
+
+        def status(path: str) -> int:
+            try:
+                with urllib.request.urlopen(address[1] + path, timeout=60) as response:
+                    return int(response.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        wait_for(lambda: status("/readyz") == 200)
+        with ThreadPoolExecutor(1) as client:
+            answer = client.submit(ask)
+            waiting = "kerasortho_serving_waiting_images 1.0"
+            wait_for(
+                lambda: waiting in urllib.request.urlopen(f"{address[1]}/monitoring/prometheus/metrics").read().decode()
+            )
+            process.send_signal(signal.SIGTERM)
+            wait_for(lambda: status("/readyz") == 503)
+            assert len(answer.result()) == 1
+        assert process.wait(30) == 0
+        log = process.stderr.read()
+    assert "bone version 1 is served." in log and "Ready." in log and "Stopping" in log
+    assert "Traceback" not in log
+
+
+def test_ports_in_use(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option, other in (("--rest-port", "--port"), ("--port", "--rest-port")):
+        with held_port() as port:
+            assert main(["serve", str(models), "--with", "embedded", option, str(port), other, "0"]) == 2
+        error = capsys.readouterr().err
+        assert f"127.0.0.1:{port} already" in error and option in error and "Traceback" not in error
+
+
+def test_two_servers_never_share_a_port(models: Path, start: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    """gRPC would do so by default, and each would get some of the requests."""
+    port = str(start(models).addresses.grpc_port)
+    assert main(["serve", str(models), "--with", "embedded", "--rest-port", "0", "--port", port]) == 2
+    assert "--port" in capsys.readouterr().err
+
+
+def test_folders_without_models(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "nowhere", tmp_path / "empty", models / "bone" / "1"):
+        assert main(["serve", str(folder), "--with", "embedded"]) == 2
+        assert "kerasortho export" in capsys.readouterr().err
+    (models / "batching.config").write_text("max_batchsize { value: 3 }")
+    assert main(["serve", str(models), "--with", "embedded"]) == 2
+    assert "batching.config" in capsys.readouterr().err
+
+
+def test_missing_packages(models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert main(["serve", str(models), "--with", "embedded"]) == 2
+    assert "pip install 'kerasortho[serving]'" in capsys.readouterr().err
+
+
+def test_docker_command(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(models), "--with", "docker"]) == 0
+    assert capsys.readouterr().out == f"docker compose --file {models}/docker-compose.yml up\n"
+
+
+def test_tensorflow_serving_that_is_not_there(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["serve", str(models), "--with", "tensorflow-serving"]) == 2
+    assert "tensorflow_model_server is not in PATH" in capsys.readouterr().err
+
+
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$@" > "$NOTES/options"
+trap 'touch "$NOTES/stopped"; exit 7' TERM
+while :; do sleep 0.05; done
+"""
+
+
+def test_tensorflow_serving_gets_the_files_with_the_real_paths(models: Path, tmp_path: Path) -> None:
+    """Its program is a stand-in that notes its options: TensorFlow Serving's own is not installed here."""
+    write_server_files(models, label=("bone", "stable", 1))
+    program = tmp_path / "bin" / "tensorflow_model_server"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    code = (
+        "import sys, kerasortho.serving.model_server as m; from kerasortho.cli.main import main; "
+        "m._POLL_SECONDS = 0.1; sys.exit(main(sys.argv[1:]))"
+    )
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "NOTES": str(notes)}
+    command = [sys.executable, "-c", code, "serve", str(models), "--rest-port", "1234", "--port", "5678"]
+    with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
+        wait_for(lambda: (notes / "options").exists() and (notes / "options").read_text())
+        options = dict(line[2:].split("=", 1) for line in (notes / "options").read_text().splitlines())
+        assert (options["rest_api_port"], options["port"], options["enable_batching"]) == ("1234", "5678", "true")
+        assert options["allow_version_labels_for_unavailable_models"] == "true"
+        for name in ("batching", "monitoring"):
+            key = f"{name}_parameters_file" if name == "batching" else f"{name}_config_file"
+            assert Path(options[key]) == models / f"{name}.config"
+        config = Path(options["model_config_file"])
+
+        def read() -> ModelServerConfig:
+            return text_format.Parse(config.read_text(), ModelServerConfig())
+
+        (bone,) = read().model_config_list.config
+        assert (bone.name, bone.base_path, dict(bone.version_labels)) == ("bone", str(models / "bone"), {"stable": 1})
+        (models / "models.config").write_text((models / "models.config").read_text().replace("stable", "canary"))
+        wait_for(lambda: dict(read().model_config_list.config[0].version_labels) == {"canary": 1})
+        process.terminate()
+        assert process.wait(30) == 7
+    assert (notes / "stopped").exists() and not config.exists()
