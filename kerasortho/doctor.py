@@ -256,7 +256,8 @@ def _package_problem(package: Package, version: str | None) -> str | None:
         return f"not installed. {install}"
     if _numbers(version) < _numbers(package.minimum):
         return f"version {version} is too old, {package.minimum} is needed. {install}"
-    return None if package.module in ("tensorflow", "keras") else _import_problem(package.module)  # see _ASK_TENSORFLOW
+    needs_tensorflow = package.module in ("tensorflow", "keras", "tf2onnx")  # see _ASK_TENSORFLOW
+    return None if needs_tensorflow else _import_problem(package.module)
 
 
 def _import_problem(module: str) -> str | None:
