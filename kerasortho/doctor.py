@@ -46,6 +46,10 @@ PACKAGES = (
     Package("pyjpegls", "jpeg_ls", "1.4", "dicom", "JPEG-LS in DICOM"),
     Package("tensorboard", "tensorboard", "2.20", "tensorboard", "viewing training logs"),
     Package("ai-edge-litert", "ai_edge_litert", "2.0", "edge", "running LiteRT models without TensorFlow"),
+    Package("litert-quantizer", "litert_quantizer", "0.11", "convert", "LiteRT models of fewer bits"),
+    Package("tf2onnx", "tf2onnx", "1.17", "onnx", "converting to ONNX"),
+    Package("onnx", "onnx", "1.17", "onnx", "converting to ONNX"),
+    Package("onnxruntime", "onnxruntime", "1.22", "onnx", "running ONNX models"),
 )
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS")
@@ -252,7 +256,8 @@ def _package_problem(package: Package, version: str | None) -> str | None:
         return f"not installed. {install}"
     if _numbers(version) < _numbers(package.minimum):
         return f"version {version} is too old, {package.minimum} is needed. {install}"
-    return None if package.module in ("tensorflow", "keras") else _import_problem(package.module)  # see _ASK_TENSORFLOW
+    needs_tensorflow = package.module in ("tensorflow", "keras", "tf2onnx")  # see _ASK_TENSORFLOW
+    return None if needs_tensorflow else _import_problem(package.module)
 
 
 def _import_problem(module: str) -> str | None:

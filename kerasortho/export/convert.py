@@ -109,7 +109,7 @@ def convert(
         check = tuning = ParityCheck(prepare(files, _spec(card), "reading images"), card, source.answers)
         calibration = {}
     conversion = Conversion(to, {**check.facts, **({"split": "val"} if opened else {})})
-    converter = Converter(source, tuning.images)
+    converter = Converter(source, tuning.images, tuning.boxes)
     for name in chosen:
         conversion.models[name] = _make(name, converter, tuning, check, max_drop, calibration)
     _time(conversion, check.images)
@@ -196,18 +196,22 @@ def _make(
 
 
 def _best(name: str, converter: Converter, tuning: Check, max_drop: float) -> tuple[bytes, list[str]]:
-    """Return the model with as few layers in float32 as the calibration images allow, and the names of these."""
+    """Return the model with as few layers in float32 as the calibration images allow, and the names of these.
+
+    Where even the most do not suffice, the closest model is returned: the check on other images decides.
+    """
     made: Format = FORMATS[name]
     if not made.reduced:
         return made.make(converter, ()), []
-    tried: list[tuple[tuple[bool, float], bytes, list[str]]] = []
+    tried: list[tuple[tuple[bool, float, float], bytes, list[str]]] = []
     for share in SHARES:
         keep = converter.quantiser.worst(share)
         content = made.make(converter, keep)
         found = tuning.compare(_answers(name, content, tuning.images, f"trying {name}"))
         bad = not _lost(found) <= MARGIN * max_drop
-        tried.append(((bad, found["largest_difference"]), content, [layer.label for layer in keep]))
-        if not bad and found["largest_difference"] <= made.tolerance:
+        difference, agreement = found["largest_difference"], found["agreement"]
+        tried.append(((bad, -agreement, difference), content, [layer.label for layer in keep]))
+        if not bad and difference <= made.tolerance and agreement >= made.agreement:
             break
     _, content, kept = min(tried, key=lambda item: item[0])
     return content, kept

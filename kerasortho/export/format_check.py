@@ -52,6 +52,10 @@ class Check(Protocol):
         """The inputs to answer, (n, h, w) float32."""
 
     @property
+    def boxes(self) -> Sequence[Letterbox]:
+        """Where the content of each lies."""
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What the answers are compared on, for the results."""
 
@@ -97,7 +101,7 @@ class TruthCheck:
         self._card = card
         prepared = prepare([s.image for s in samples], Preprocessing.from_dict(card["preprocessing"]), label)
         self._samples = [sample for sample in samples if sample.image not in prepared.unusable]
-        self._boxes, self.images = prepared.boxes, prepared.images
+        self.boxes, self.images = prepared.boxes, prepared.images
         groups = [sample.group for sample in self._samples]
         self._bootstrap = ClusterBootstrap(groups, resamples=resamples, seed=SEED)
         self._truths: list[tuple[np.ndarray, np.ndarray | None]] = []
@@ -125,7 +129,7 @@ class TruthCheck:
         return {
             "score": self._score(judged),
             "drop": self._bootstrap.estimate(mean_score(lost, counted), "no image with foreground"),
-            **differences(self._before, answers, self._card),
+            **differences(self._before, answers, self.boxes, self._card),
         }
 
     def _score(self, judged: Judged) -> dict[str, Any]:
@@ -138,7 +142,7 @@ class TruthCheck:
             return Classified(self._samples, tuple(self._card["classes"]), answers)
         scores = [
             score_image(to_native(answer, box), *truth_of(sample, box.shape), self._card["threshold"])
-            for sample, answer, box in zip(self._samples, answers, self._boxes, strict=True)
+            for sample, answer, box in zip(self._samples, answers, self.boxes, strict=True)
         ]
         return Segmented(self._samples, scores)
 
@@ -148,7 +152,7 @@ class ParityCheck:
 
     def __init__(self, prepared: Prepared, card: Mapping[str, Any], reference: Network) -> None:
         """Ask ``reference``, which takes many images, (n, h, w)."""
-        self._card, self.images = card, prepared.images
+        self._card, self.images, self.boxes = card, prepared.images, prepared.boxes
         self._before = reference(prepared.images)
 
     @property
@@ -158,16 +162,32 @@ class ParityCheck:
 
     def compare(self, answers: np.ndarray) -> dict[str, Any]:
         """Return as drop what is missing to full agreement: the share of other labels, or 1 minus the masks' Dice."""
-        found = differences(self._before, answers, self._card)
+        found = differences(self._before, answers, self.boxes, self._card)
         return {"drop": {"value": 1.0 - found["agreement"], "low": None, "high": None}, **found}
 
 
-def differences(before: np.ndarray, after: np.ndarray, card: Mapping[str, Any]) -> dict[str, float]:
-    """Return the largest difference of a probability, and the agreement, of two sets of answers.
+def content_only(answers: np.ndarray, boxes: Sequence[Letterbox]) -> np.ndarray:
+    """Return ``answers`` (n, h, w) with 0 in the padding, which nobody sees, and where a model may answer anything.
+
+    A classifier's (n, C) are returned as they are.
+    """
+    if answers.ndim == 2:
+        return answers
+    kept = np.zeros_like(answers)
+    for target, answer, box in zip(kept, answers, boxes, strict=True):
+        target[box.content] = answer[box.content]
+    return kept
+
+
+def differences(
+    before: np.ndarray, after: np.ndarray, boxes: Sequence[Letterbox], card: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the largest difference of a probability, and the agreement, of two sets of answers; padding aside.
 
     Agreement is the share of equal labels; of masks their Dice, at the model's own size, as the mean over images (two
     empty masks agree).
     """
+    before, after = content_only(before, boxes), content_only(after, boxes)
     largest = float(np.abs(before - after).max())
     if card["task"] == "classification":
         return {"largest_difference": largest, "agreement": float((before.argmax(1) == after.argmax(1)).mean())}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kerasortho.export.format_check import Network
     from kerasortho.export.quantise import Layer, Quantiser
     from kerasortho.export.saved_model import SavedModel
+    from kerasortho.radiograph.preprocessing import Letterbox
 
 LITERT_PACKAGES = ("ai_edge_litert", "litert_quantizer")
 ONNX_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
@@ -25,9 +26,9 @@ ONNX_PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 class Converter:
     """One exported model on its way into several formats; what several of them need is made once."""
 
-    def __init__(self, source: SavedModel, images: np.ndarray) -> None:
-        """Take the model, and ``images`` (n, h, w) float32 to find ranges and sensitive layers with."""
-        self.source, self._images = source, images
+    def __init__(self, source: SavedModel, images: np.ndarray, boxes: Sequence[Letterbox]) -> None:
+        """Take the model, and ``images`` (n, h, w) float32 (content in ``boxes``) to find ranges and layers with."""
+        self.source, self._images, self._boxes = source, images, boxes
 
     @cached_property
     def litert(self) -> bytes:
@@ -41,7 +42,7 @@ class Converter:
         """What makes it smaller."""
         from kerasortho.export.quantise import Quantiser
 
-        return Quantiser(self.litert, self._images)
+        return Quantiser(self.litert, self._images, self._boxes)
 
     def onnx(self) -> bytes:
         """Return the model as ONNX in float32."""
@@ -54,7 +55,8 @@ class Converter:
 class Format:
     """A format: ``make`` takes the layers to leave in float32 as well.
 
-    tolerance: largest difference of a probability that the format should have; layers stay in float32 until it does.
+    tolerance, agreement: what a reduced format should keep to on the calibration images, the largest difference of a
+        probability and the share of equal labels, or the masks' Dice; layers stay in float32 until it does.
     """
 
     suffix: str
@@ -63,6 +65,7 @@ class Format:
     reduced: bool = False
     calibrated: bool = False
     tolerance: float = math.inf
+    agreement: float = 0.0
 
 
 FORMATS = {
@@ -73,11 +76,11 @@ FORMATS = {
     ),
     "dynamic-int8": Format(
         ".tflite", "int8 weights, activations quantised on the way: a quarter of the size, no calibration",
-        lambda c, keep: c.quantiser.dynamic_int8(keep), reduced=True,
+        lambda c, keep: c.quantiser.dynamic_int8(keep), reduced=True, agreement=0.99,
     ),
     "int8": Format(
         ".tflite", "int8 weights and activations, calibrated on training images: a quarter of the size, fastest",
-        lambda c, keep: c.quantiser.int8(keep), reduced=True, calibrated=True,
+        lambda c, keep: c.quantiser.int8(keep), reduced=True, calibrated=True, agreement=0.99,
     ),
     "onnx": Format(".onnx", "ONNX, float32, for ONNX Runtime", lambda c, keep: c.onnx()),
 }  # fmt: skip

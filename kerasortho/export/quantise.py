@@ -22,10 +22,12 @@ from litert_quantizer.recipe_manager import RecipeManager
 from litert_quantizer.utils.qsv_utils import min_max_update
 from litert_quantizer.utils.tfl_flatbuffer_utils import TFL_OP_CODE_TO_NAME
 
+from kerasortho.export.format_check import content_only
 from kerasortho.export.litert import answers
 from kerasortho.export.signatures import TENSOR_SIGNATURE
 from kerasortho.progress import track
 from kerasortho.quiet import stderr_held_back
+from kerasortho.radiograph.preprocessing import Letterbox
 
 RANKING_IMAGES = 4
 SMALLEST_WEIGHT = 1e-4  # of a channel, beside its bias: see `with_usable_scales`
@@ -61,10 +63,13 @@ class Layer:
 class Quantiser:
     """Makes smaller models of one float32 LiteRT model."""
 
-    def __init__(self, model: bytes, images: np.ndarray) -> None:
-        """Take the float32 ``model``, and ``images`` (n, h, w) float32 to find the ranges of its activations with."""
+    def __init__(self, model: bytes, images: np.ndarray, boxes: Sequence[Letterbox]) -> None:
+        """Take the float32 ``model``, and ``images`` (n, h, w) float32 to find the ranges of its activations with.
+
+        boxes: where the content of each image lies; errors in the padding do not count.
+        """
         self._model = model
-        self._images = images
+        self._images, self._boxes = images, boxes
         self._scalable = with_usable_scales(model)
 
     def fp16(self, keep: Sequence[Layer] = ()) -> bytes:
@@ -116,14 +121,14 @@ class Quantiser:
     @cached_property
     def ranking(self) -> list[tuple[Layer, float]]:
         """The layers, worst first, with the mean change of the probabilities when that layer alone is int8."""
-        images = self._images[:RANKING_IMAGES]
-        before = answers(self._model, images)
+        images, boxes = self._images[:RANKING_IMAGES], self._boxes[:RANKING_IMAGES]
+        before = content_only(answers(self._model, images), boxes)
         found = []
         for layer in track(self.layers, "finding the layers that suffer most"):
             recipe = RecipeManager()
             recipe.add_static_config(layer.pattern, layer.operation, 8, 8)
             changed = answers(self._quantised(self._scalable, recipe, (), self.ranges), images)
-            found.append((layer, float(np.abs(changed - before).mean())))
+            found.append((layer, float(np.abs(content_only(changed, boxes) - before).mean())))
         return sorted(found, key=lambda item: -item[1])
 
     def worst(self, share: float) -> list[Layer]:

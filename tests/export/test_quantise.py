@@ -18,8 +18,10 @@ from kerasortho.export.export import export  # noqa: E402
 from kerasortho.export.litert import answers, to_litert  # noqa: E402
 from kerasortho.export.quantise import Quantiser, with_usable_scales  # noqa: E402
 from kerasortho.export.saved_model import SavedModel  # noqa: E402
+from kerasortho.radiograph.preprocessing import letterbox  # noqa: E402
 
 IMAGES = np.random.default_rng(0).random((6, 32, 32), np.float32)
+BOXES = [letterbox((32, 32), (32, 32))] * len(IMAGES)
 FRAGILE_OFFSET = 600.0  # in int8 a step is 2.4 then: what is added to it, between 0 and 1, is lost
 
 
@@ -59,7 +61,7 @@ def unet(tiny: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> byt
 
 
 def test_sizes_and_closeness(unet: bytes) -> None:
-    quantiser, expected = Quantiser(unet, IMAGES), answers(unet, IMAGES)
+    quantiser, expected = Quantiser(unet, IMAGES, BOXES), answers(unet, IMAGES)
     made = {"fp16": quantiser.fp16(), "dynamic": quantiser.dynamic_int8(), "int8": quantiser.int8()}
     shares = {name: len(model) / len(unet) for name, model in made.items()}
     errors = {name: float(np.abs(answers(model, IMAGES) - expected).max()) for name, model in made.items()}
@@ -68,13 +70,13 @@ def test_sizes_and_closeness(unet: bytes) -> None:
 
 
 def test_int8_takes_and_gives_float32_in_the_same_signature(unet: bytes) -> None:
-    runner = Interpreter(model_content=Quantiser(unet, IMAGES).int8()).get_signature_runner("tensor")
+    runner = Interpreter(model_content=Quantiser(unet, IMAGES, BOXES).int8()).get_signature_runner("tensor")
     for details, name in ((runner.get_input_details(), "image"), (runner.get_output_details(), "probability")):
         assert {key: one["dtype"] for key, one in details.items()} == {name: np.float32}
 
 
 def test_layers_can_stay_float32(unet: bytes) -> None:
-    quantiser = Quantiser(unet, IMAGES)
+    quantiser = Quantiser(unet, IMAGES, BOXES)
     layers = quantiser.layers
     assert len({layer.name for layer in layers}) == len(layers) > 10
     np.testing.assert_array_equal(answers(quantiser.int8(layers), IMAGES), answers(unet, IMAGES))
@@ -93,7 +95,7 @@ def test_the_layers_that_suffer_are_found(tiny: SimpleNamespace, tmp_path: Path)
         conv([[4.0]], [-4 * FRAGILE_OFFSET - 2], "reveals"),
         keras.layers.Activation("sigmoid"),
     )
-    quantiser = Quantiser(litert(tiny, tmp_path, model), IMAGES)
+    quantiser = Quantiser(litert(tiny, tmp_path, model), IMAGES, BOXES)
     expected = answers(quantiser._model, IMAGES)
     assert np.abs(answers(quantiser.int8(), IMAGES) - expected).mean() > 0.1
     worst = quantiser.worst(0.9)
@@ -115,7 +117,7 @@ def test_a_channel_without_weights_keeps_its_bias(tiny: SimpleNamespace, tmp_pat
     assert usable != float_model and len(usable) == len(float_model)
     expected = answers(float_model, IMAGES)
     np.testing.assert_allclose(answers(usable, IMAGES), expected, atol=1e-3)
-    np.testing.assert_allclose(answers(Quantiser(float_model, IMAGES).int8(), IMAGES), expected, atol=0.03)
+    np.testing.assert_allclose(answers(Quantiser(float_model, IMAGES, BOXES).int8(), IMAGES), expected, atol=0.03)
 
 
 def test_models_with_usable_scales_are_left_alone(unet: bytes) -> None:
