@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kerasortho.cli.evaluate import aligned
+from kerasortho.export.calibration import IMAGES
+from kerasortho.export.formats import DEFAULT_FORMATS, MAX_DROP
 from kerasortho.words import byte_size, counted
 
 if TYPE_CHECKING:
-    from kerasortho.export.convert import Conversion
+    from kerasortho.export.edge_files import Conversion
 
 
 @click.command()
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
 @click.option(
     "--images", multiple=True, metavar="FILE", type=click.Path(), help="Instead: an image, or a folder of them."
 )
-@click.option("--formats", default="fp32,fp16,dynamic-int8,int8", show_default=True, help="Which ones; also: onnx.")
+@click.option("--formats", default=",".join(DEFAULT_FORMATS), show_default=True, help="Which ones; also: onnx.")
 @click.option(
-    "--max-drop", type=click.FloatRange(0, 1), default=0.005, show_default=True, help="Of accuracy or Dice, at most."
+    "--max-drop", type=click.FloatRange(0, 1), default=MAX_DROP, show_default=True, help="Of accuracy or Dice, at most."
 )
 @click.option(
-    "--calibration-images", type=click.IntRange(min=1), default=64, show_default=True, help="Training images for int8."
+    "--calibration-images",
+    type=click.IntRange(min=1),
+    default=IMAGES,
+    show_default=True,
+    help="Of training, for int8.",
 )
 @click.option("--bundle", metavar="DIR", type=click.Path(), help="Also make a folder to copy to an edge device.")
 def convert_command(

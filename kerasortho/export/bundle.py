@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kerasortho.edge import run as runner
 from kerasortho.errors import KerasOrthoError
-from kerasortho.export.convert import Conversion
+from kerasortho.export.edge_files import Conversion
 from kerasortho.files import explain_os_error, require_writable
 
 PREFERRED = ("int8", "dynamic-int8", "fp16", "fp32")  # the first that passed goes into the bundle

@@ -1,11 +1,6 @@
 """From an exported model to files for edge devices: each checked on the run's validation images before it is written.
 
-::
-
-    exported/NAME/edge-VERSION/       beside the versions; servers skip names that are no numbers
-      NAME-FORMAT.tflite  .onnx       the models that passed
-      NAME-FORMAT.json                labels, preprocessing, threshold; names the model file by its SHA-256
-      formats.json                    size, latency, score and drop of every format, those that failed included
+Where the files go, and what is in them: `edge_files`.
 """
 
 from __future__ import annotations
@@ -13,63 +8,41 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kerasortho import __version__
 from kerasortho.data.samples import Sample
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.evaluation.outputs import gather_files
 from kerasortho.export.calibration import IMAGES, choose_calibration
 from kerasortho.export.card import read_card
+from kerasortho.export.edge_files import Conversion, Converted, write_files
 from kerasortho.export.format_check import THREADS, Check, ParityCheck, TruthCheck, latencies, prepare
-from kerasortho.export.formats import DEFAULT_FORMATS, FORMATS, Converter, Format, check_formats, open_model
+from kerasortho.export.formats import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    MAX_DROP,
+    Converter,
+    Format,
+    check_formats,
+    open_model,
+)
 from kerasortho.export.saved_model import SavedModel
 from kerasortho.export.server_files import versions_of
-from kerasortho.files import atomic_path, read_json, require_writable, sha256_file, write_json
+from kerasortho.files import require_writable, sha256_file
 from kerasortho.machine import processor_count
 from kerasortho.progress import track
 from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.training.run import RunDirectory
 
-MAX_DROP = 0.005
 SHARES = (0.0, 0.9, 0.99, 0.999)  # of the error: the layers that carry it stay in float32, tried in this order
 MARGIN = 0.5  # of the drop allowed may show on the calibration images: the validation images are others
-RESULTS = "formats.json"
-METADATA_FORMAT = 1  # the FORMAT that kerasortho/edge/run.py reads
 _SHOWN_LAYERS = 5
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass
-class Converted:
-    """A model in one format: its bytes, what was found out about it, why it failed, or the file it was written to."""
-
-    name: str
-    content: bytes
-    facts: dict[str, Any]
-    failure: str = ""
-    file: Path | None = None
-
-
-@dataclass
-class Conversion:
-    """What `convert` has done: the folder of the files, the models by format, and what they were checked on."""
-
-    folder: Path
-    checked_on: dict[str, Any]
-    models: dict[str, Converted] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> list[Converted]:
-        """The formats that lost more than allowed."""
-        return [model for model in self.models.values() if model.failure]
 
 
 def convert(
@@ -113,7 +86,7 @@ def convert(
     for name in chosen:
         conversion.models[name] = _make(name, converter, tuning, check, max_drop, calibration)
     _time(conversion, check.images)
-    _write(conversion, card)
+    write_files(conversion, card)
     return conversion
 
 
@@ -256,49 +229,6 @@ def _time(conversion: Conversion, images: np.ndarray) -> None:
         networks = {name: open_model(name, m.content, threads) for name, m in conversion.models.items()}
         for name, milliseconds in latencies(networks, images).items():
             conversion.models[name].facts.setdefault("latency_ms", {})[str(threads)] = round(milliseconds, 2)
-
-
-def _write(conversion: Conversion, card: dict[str, Any]) -> None:
-    """Write the models that passed with their metadata, and the results of all.
-
-    Older files of formats that failed now are removed. Results of formats that were not asked for stay as long as their
-    files do.
-    """
-    folder, file = conversion.folder, conversion.folder / RESULTS
-    results = read_json(file).get("formats", {}) if file.is_file() else {}
-    results = {name: old for name, old in results.items() if old.get("file") and (folder / old["file"]).is_file()}
-    for name, model in conversion.models.items():
-        path = folder / f"{card['name']}-{name}{FORMATS[name].suffix}"
-        entry = {**model.facts, "checked_on": conversion.checked_on}
-        if model.failure:
-            for old in (path, path.with_suffix(".json")):
-                old.unlink(missing_ok=True)
-            results[name] = {**entry, "reason": model.failure}
-            continue
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(model.content)
-        model.file = path
-        results[name] = {"file": path.name, **entry}
-        write_json(path.with_suffix(".json"), metadata(card, name, results[name]))
-    write_json(file, {"name": card["name"], "version": card["version"], "formats": results})
-
-
-def metadata(card: dict[str, Any], name: str, results: dict[str, Any]) -> dict[str, Any]:
-    """Return what travels with a converted model: all that its answers depend on, and how good they are."""
-    wanted = (
-        "name", "version", "task", "classes", "preprocessing", "max_pixels", "threshold", "temperature", "architecture",
-        "model_sha256",
-    )  # fmt: skip
-    return {
-        "format": METADATA_FORMAT,
-        **{key: card[key] for key in wanted if key in card},
-        "quantisation": name,
-        "sha256": results["sha256"],
-        "results": results,
-        "kerasortho": __version__,
-        "converted": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "intended_use": card["intended_use"],
-    }
 
 
 def _spec(card: dict[str, Any]) -> Preprocessing:

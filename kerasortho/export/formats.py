@@ -85,6 +85,7 @@ FORMATS = {
     "onnx": Format(".onnx", "ONNX, float32, for ONNX Runtime", lambda c, keep: c.onnx()),
 }  # fmt: skip
 DEFAULT_FORMATS = ("fp32", "fp16", "dynamic-int8", "int8")
+MAX_DROP = 0.005  # of accuracy or mean Dice: what a converted model may lose
 
 
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 from kerasortho.evaluation.evaluate import evaluate  # noqa: E402
 from kerasortho.export import convert as module  # noqa: E402
 from kerasortho.export.bundle import REQUIREMENTS, write_bundle  # noqa: E402
-from kerasortho.export.convert import Conversion, convert  # noqa: E402
+from kerasortho.export.convert import convert  # noqa: E402
+from kerasortho.export.edge_files import METADATA_FORMAT, Conversion  # noqa: E402
 from kerasortho.export.export import export  # noqa: E402
 from kerasortho.export.formats import DEFAULT_FORMATS, FORMATS  # noqa: E402
 from kerasortho.export.server_files import models_in  # noqa: E402
@@ -249,6 +250,12 @@ def test_no_bundle_of_what_failed(converted: dict[str, Conversion], tmp_path: Pa
 def test_requirements_are_those_of_the_package() -> None:
     setup = (Path(__file__).parents[2] / "setup.cfg").read_text(encoding="utf-8")
     assert all(f"    {line}\n" in setup for line in REQUIREMENTS)
+
+
+def test_the_runner_reads_what_is_written() -> None:
+    from kerasortho.edge import run
+
+    assert run.FORMAT == METADATA_FORMAT
 
 
 def test_every_format_is_told_in_help() -> None:
