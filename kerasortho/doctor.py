@@ -35,6 +35,7 @@ class Package(NamedTuple):
 
 PACKAGES = (
     Package("tensorflow", "tensorflow", "2.20", None, "training and inference"),
+    Package("tensorflow-serving-api", "tensorflow_serving", "2.19", None, "warm-up requests of exports, gRPC"),
     Package("keras", "keras", "3.12", None, "models"),
     Package("numpy", "numpy", "1.26", None, "arrays"),
     Package("opencv-python-headless", "cv2", "4.10", None, "PNG, JPEG, TIFF and BMP files"),

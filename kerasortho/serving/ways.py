@@ -21,7 +21,7 @@ from kerasortho.config import Task
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Prediction, Predictor
 from kerasortho.export.card import read_card
-from kerasortho.export.convert import RESULTS
+from kerasortho.export.edge_files import RESULTS
 from kerasortho.export.formats import open_model
 from kerasortho.export.saved_model import SavedModel
 from kerasortho.export.server_files import write_server_files

@@ -106,7 +106,7 @@ def test_metadata(target: Any) -> None:
     """get_model_metadata.proto: metadata "signature_def" is a SignatureDefMap."""
     signature = _signatures(target, target.classifier)["serving_default"]
     assert signature.inputs["image_bytes"].dtype == tf.string.as_datatype_enum
-    assert set(signature.outputs) == {"probabilities", "label", "index", "error"}
+    assert set(signature.outputs) == {"probabilities", "label", "index", "classes", "error"}
 
 
 def test_metadata_that_is_not_there(target: Any) -> None:

@@ -69,7 +69,8 @@ def test_metadata(target: Any) -> None:
     signature = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
     image = signature["inputs"]["image_bytes"]
     assert (image["dtype"], image["tensor_shape"]["dim"][0]["size"]) == ("DT_STRING", "-1")
-    assert {"mask_png_bytes", "probability_png_bytes", "foreground_fraction", "error"} == set(signature["outputs"])
+    wanted = {"mask_png_bytes", "probability_png_bytes", "foreground_fraction", "threshold", "error"}
+    assert wanted == set(signature["outputs"])
     assert signature["method_name"] == "tensorflow/serving/predict"
 
 
@@ -80,7 +81,7 @@ def test_rows(target: Any) -> None:
     named = {"instances": [{"image_bytes": b64(image)} for image in GOOD]}
     assert target.rest_predict(target.classifier, named) == (200, plain)
     for row, image in zip(plain["predictions"], GOOD, strict=True):
-        assert set(row) == {"probabilities", "label", "index", "error"} and row["error"] == ""
+        assert set(row) == {"probabilities", "label", "index", "classes", "error"} and row["error"] == ""
         assert math.isclose(sum(row["probabilities"]), 1, rel_tol=1e-5)
         assert row["index"] == int(np.argmax(row["probabilities"])) and isinstance(row["label"], str) and row["label"]
         alone = target.rest_predict(target.classifier, {"instances": [b64(image)]})[1]["predictions"][0]
