@@ -36,8 +36,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from kerasortho.serving.settings import read_batching
+
 BAD = b"not an image"
 REFUSED = {429, 503, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+OUTCOMES = ("right", "refused", "wrong", "lost")
 INVALID = {400, grpc.StatusCode.INVALID_ARGUMENT}
 Answer = dict[str, Any]  # the outputs for one image
 Ask = Callable[[int], tuple[Any, Answer]]  # number of an image -> status, and the answer if that is OK
@@ -78,7 +81,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
     parser.add_argument("--clients", default="1,8,32")
     parser.add_argument(
-        "--overload", type=float, metavar="MINUTES", help="instead: 200 clients, some of them with rubbish"
+        "--overload",
+        type=float,
+        metavar="MINUTES",
+        help="instead: half more clients than it has room for, some with rubbish",
     )
     parser.add_argument("--server", help="a server that runs already: rest=URL,grpc=HOST:PORT")
     options = parser.parse_args()
@@ -88,7 +94,9 @@ def main() -> int:
     print(f"{options.model} version {newest}, {len(images)} images that differ in their answers\n")
     if options.overload:
         with server(options) as (rest, grpc_address):
-            return overload(images, options.model, rest, grpc_address, options.overload * 60)
+            batching = read_batching(options.folder)
+            room = batching.max_batch_size * (batching.max_enqueued_batches + batching.num_batch_threads)
+            return overload(images, options.model, rest, grpc_address, options.overload * 60, room * 3 // 2)
     print("| what | clients | images/s | p50 ms | p99 ms | right | refused | wrong | lost |")
     print("|---|---|---|---|---|---|---|---|---|")
     direct(model, images, options.seconds)
@@ -174,9 +182,13 @@ def doors(images: list[Image], model: str, rest: str, grpc_address: str) -> dict
         connection = http.client.HTTPConnection(urlsplit(rest).netloc, timeout=600)
 
         def ask(number: int) -> tuple[Any, Answer]:
-            connection.request("POST", f"/v1/models/{model}:predict", images[number].body)
-            response = connection.getresponse()
-            content = response.read()
+            try:
+                connection.request("POST", f"/v1/models/{model}:predict", images[number].body)
+                response = connection.getresponse()
+                content = response.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                raise
             if response.status != 200:
                 return response.status, {}
             (row,) = json.loads(content)["predictions"]
@@ -202,9 +214,10 @@ def doors(images: list[Image], model: str, rest: str, grpc_address: str) -> dict
     return {"REST": rest_client, "gRPC": grpc_client}
 
 
-def drive(clients: list[Ask], images: list[Image], seconds: float) -> Tally:
+def drive(clients: list[Ask], images: list[Image], seconds: float, tally: Tally | None = None) -> Tally:
     """Let every client ask for one image after another until the time is up; check every answer."""
-    tally, numbers, end = Tally(), itertools.count(), time.monotonic() + seconds
+    tally = Tally() if tally is None else tally
+    numbers, end = itertools.count(), time.monotonic() + seconds
 
     def work(ask: Ask) -> None:
         while time.monotonic() < end:
@@ -212,7 +225,7 @@ def drive(clients: list[Ask], images: list[Image], seconds: float) -> Tally:
             start = time.monotonic()
             try:
                 status, answer = ask(number)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 status, answer = None, {}
             taken = time.monotonic() - start
             outcome = judge(status, answer, images[number].expected)
@@ -231,10 +244,10 @@ def drive(clients: list[Ask], images: list[Image], seconds: float) -> Tally:
 def judge(status: Any, answer: Answer, expected: Answer | None) -> str:
     if status in REFUSED:
         return "refused"
-    if expected is None:
-        return "right" if status in INVALID else "wrong"
-    if status != 200:
-        return "lost"
+    if expected is None and status in INVALID:
+        return "right"
+    if expected is None or status != 200:
+        return "wrong" if status == 200 else "lost"
     return "right" if same(answer, expected) else "wrong"
 
 
@@ -255,25 +268,33 @@ def direct(model: Any, images: list[Image], seconds: float) -> None:
 def report(name: str, clients: int, tally: Tally, seconds: float) -> int:
     """Print a line of the table; return how many answers were wrong or lost."""
     p50, p99 = np.percentile(tally.seconds or [0], [50, 99]) * 1000
-    counts = " | ".join(str(tally.outcomes[key]) for key in ("right", "refused", "wrong", "lost"))
+    counts = " | ".join(str(tally.outcomes[key]) for key in OUTCOMES)
     rate = tally.outcomes["right"] / seconds
     print(f"| {name} | {clients or '-'} | {rate:.1f} | {p50:.0f} | {p99:.0f} | {counts} |", flush=True)
     return tally.outcomes["wrong"] + tally.outcomes["lost"]
 
 
-def overload(images: list[Image], model: str, rest: str, grpc_address: str, seconds: float) -> int:
+def overload(images: list[Image], model: str, rest: str, grpc_address: str, seconds: float, count: int) -> int:
     """Ask for more than the server can do, for long, one in ten times with rubbish; watch its memory."""
     images = [*images * (1 + 9 // len(images)), prepare(BAD, model, None)]
     made = doors(images, model, rest, grpc_address)
-    clients = [made["REST" if number % 2 else "gRPC"]() for number in range(200)]
+    clients = [made["REST" if number % 2 else "gRPC"]() for number in range(count)]
+    tally, done = Tally(), threading.Event()
+    watcher = threading.Thread(target=watch, args=(tally, rest, seconds, done))
+    watcher.start()
+    drive(clients, images, seconds, tally)
+    done.set()
+    watcher.join()
+    return int(report("all", len(clients), tally, seconds) > 0)
+
+
+def watch(tally: Tally, rest: str, seconds: float, done: threading.Event) -> None:
+    """Print twenty times what the server's memory is, and how many answers there were until then."""
+    start = time.monotonic()
     print("| minute | server's memory, MB | right | refused | wrong | lost |\n|---|---|---|---|---|---|", flush=True)
-    total: Counter[str] = Counter()
-    for part in range(20):
-        tally = drive(clients, images, seconds / 20)
-        total += tally.outcomes
-        counts = " | ".join(str(tally.outcomes[key]) for key in ("right", "refused", "wrong", "lost"))
-        print(f"| {(part + 1) * seconds / 20 / 60:.1f} | {memory(rest):.0f} | {counts} |", flush=True)
-    return int(total["wrong"] + total["lost"] > 0)
+    while not done.wait(seconds / 20):
+        counts = " | ".join(str(tally.outcomes[key]) for key in OUTCOMES)
+        print(f"| {(time.monotonic() - start) / 60:.1f} | {memory(rest):.0f} | {counts} |", flush=True)
 
 
 def memory(rest: str) -> float:

@@ -96,7 +96,9 @@ class EmbeddedServer:
         rest_socket = _listen(self._wanted)
         grpc_server = make_server(self.backend)
         addresses = Addresses(self._wanted.host, rest_socket.getsockname()[1], _bind(grpc_server, self._wanted))
-        config = uvicorn.Config(make_app(self.backend), log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            make_app(self.backend), log_config=None, access_log=False, lifespan="off", timeout_keep_alive=75
+        )
         rest_server = _Uvicorn(config)
         watcher = threading.Thread(target=self._watch, name="repository", daemon=True)
         with self._signals():

@@ -133,9 +133,9 @@ def start() -> Iterator[Callable[..., Running]]:
         server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(exported: Path) -> Iterator[Running]:
-    """A server for all tests of a file, which leave it as it is."""
+    """A server with real models for all tests, which leave it as it is."""
     server = Running(exported)
     server.wait(lambda: server.backend.loaded)
     yield server
