@@ -56,6 +56,7 @@ class Network:
         """Load the bytes of a .tflite file. Raises EdgeError if they are none that kerasortho wrote."""
         try:
             self._interpreter = Interpreter(model_content=content, num_threads=threads)
+            self._interpreter.allocate_tensors()
             self._runner = self._interpreter.get_signature_runner(SIGNATURE)
             (given,), (self.output,) = self._runner.get_input_details().items(), self._runner.get_output_details()
         except (ValueError, RuntimeError) as error:

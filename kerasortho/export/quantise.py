@@ -38,6 +38,7 @@ _PROBABILITIES = (TFLOperationName.LOGISTIC, TFLOperationName.SOFTMAX)
 # in float32, and hold few weights.
 _DYNAMIC = (TFLOperationName.CONV_2D, TFLOperationName.CONV_2D_TRANSPOSE, TFLOperationName.FULLY_CONNECTED)
 _CONVOLUTIONS = {schema.BuiltinOperator.CONV_2D: 0, schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3}  # axis of channels
+_INSIDE = ("batchnorm", "resize")  # scopes within a layer
 _NO = quantizer.AlgorithmName.NO_QUANTIZE
 
 
@@ -50,9 +51,10 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """The name as the Keras model has it, as far as the converter kept it."""
-        parts = [part for part in self.name.split(";")[0].split("/") if part]
-        return "/".join(parts[-2:])
+        """The layer of the Keras model, as the converter names it: without the operations inside the layer."""
+        *scopes, operation = self.name.split(";")[0].split("/")
+        named = [scope for scope in scopes if scope not in _INSIDE]
+        return named[-1] if named else operation
 
     @property
     def pattern(self) -> str:
