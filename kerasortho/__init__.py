@@ -24,8 +24,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'kerasortho' has no attribute {name!r}")
     import importlib
 
+    from kerasortho.machine import prefer_onednn
     from kerasortho.quiet import quiet_libraries
 
+    prefer_onednn()
     quiet_libraries()  # does nothing where the user has chosen a TF_CPP_MIN_LOG_LEVEL
     return getattr(importlib.import_module(_LAZY[name]), name)
 

@@ -30,6 +30,15 @@ def container(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_says_otherwise(monkeypatch, given, kept):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given)
+    machine.prefer_onednn()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == kept
+
+
 def test_this_machine():
     assert 1 <= machine.processor_count() <= (os.cpu_count() or 1)
     assert (64 << 20) < machine.available_memory() < (1 << 50)

@@ -32,8 +32,9 @@ def test_the_first_call_from_python_is_silent() -> None:
     answer = in_a_new_process("""
         import kerasortho
         kerasortho.predict
-        import tensorflow as tf
+        import os, tensorflow as tf
         tf.constant(1.0) + 1
+        assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
     """)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 

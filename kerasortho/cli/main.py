@@ -17,6 +17,7 @@ from kerasortho import __version__
 from kerasortho.cli.lazy import LazyCommand, LazyGroup
 from kerasortho.errors import Interrupted, KerasOrthoError
 from kerasortho.files import explain_os_error
+from kerasortho.machine import prefer_onednn
 from kerasortho.quiet import quiet_libraries
 
 COMMANDS = {
@@ -59,6 +60,7 @@ def cli(session: Session | None, debug: bool) -> None:
 
     Research use; not a medical device.
     """
+    prefer_onednn()
     if session is not None:
         session.debug = session.debug or debug
         if not session.debug:

@@ -62,7 +62,7 @@ BACKBONES: dict[str, Backbone] = {
     "mobilenetv2": Backbone(
         "MobileNetV2",
         "tf",
-        ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"),
+        ("expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "out_relu"),
         PublishedWeights(  # its publishers give no checksum
             _STORE + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", None
         ),

@@ -21,6 +21,7 @@ from kerasortho.models.segmentation_head import (
 )
 
 STRIDES = (8, 16, 32)
+OUTPUT_STRIDES = (1, 2, 4)
 
 
 def build_encoder_unet(
@@ -30,6 +31,7 @@ def build_encoder_unet(
     weights: str | None = "imagenet",
     learn_batchnorm_from: str | None = AUTO,
     encoder_stride: int = 32,
+    output_stride: int = 1,
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16),
     upsampling: str = "bilinear",
     dropout: float = 0.0,
@@ -51,8 +53,10 @@ def build_encoder_unet(
         weights: "imagenet", the path of a weights file of the base without top, or None for random values.
         learn_batchnorm_from: as for `kerasortho.models.classifier.build_classifier`.
         encoder_stride: how far the encoder is used: 32 is all of it, 16 leaves out its last and heaviest stage, 8 two.
-        decoder_filters: filters of the decoder's levels, the coarsest first; as many as halvings (surplus is cut off
-            from the front).
+        output_stride: how fine the answer is worked out: 1 is each pixel; 2 or 4 leave out the decoder's last one or
+            two levels, which cost most, and enlarge the logits bilinearly. Enough for targets with coarse outlines.
+        decoder_filters: filters of the decoder's levels down to stride 1, the coarsest first; what a smaller
+            ``encoder_stride`` or a larger ``output_stride`` leaves out is cut off, in front or at the end.
         upsampling: "transposed" or "bilinear".
         dropout: fraction of the coarsest features dropped in training, in [0, 1).
         activation: "sigmoid", or "softmax" over two channels (background, foreground).
@@ -66,6 +70,8 @@ def build_encoder_unet(
         KerasOrthoError: for an unknown or unusable argument, or weights that cannot be loaded.
     """
     check_option("upsampling", upsampling, UPSAMPLINGS)
+    if output_stride not in OUTPUT_STRIDES:
+        raise KerasOrthoError(f'"output_stride" must be 1, 2 or 4. Received: {output_stride!r}.')
     filters = _level_filters(decoder_filters, encoder_stride)
     check_divisible(input_size, encoder_stride)
     if not 0 <= dropout < 1:
@@ -79,8 +85,9 @@ def build_encoder_unet(
     *skips, x = call_backbone(encoder, image, backbone)
     if dropout:
         x = layers.Dropout(dropout, name="bottom_dropout")(x)
-    x = _decode(x, [image, *skips], filters, upsampling)
-    return keras.Model(image, probability_output(x, activation, prior), name=f"unet_{backbone}")
+    x = _decode(x, [image, *skips], filters, upsampling, last=output_stride.bit_length() - 1)
+    probability = probability_output(x, activation, prior, enlarge=output_stride)
+    return keras.Model(image, probability, name=f"unet_{backbone}")
 
 
 def _level_filters(decoder_filters: tuple[int, ...], encoder_stride: int) -> list[int]:
@@ -96,10 +103,10 @@ def _level_filters(decoder_filters: tuple[int, ...], encoder_stride: int) -> lis
     return list(decoder_filters[-levels:])
 
 
-def _decode(x: Any, skips: list[Any], filters: list[int], upsampling: str) -> Any:
-    """Return features at full resolution; ``skips`` runs from stride 1 to the finest but one before ``x``."""
-    for step, width in enumerate(filters):
-        level = len(filters) - 1 - step
+def _decode(x: Any, skips: list[Any], filters: list[int], upsampling: str, *, last: int) -> Any:
+    """Return features of level ``last``; ``skips`` runs from level 0 (the image) to the one finer than ``x``."""
+    for level in reversed(range(last, len(filters))):
+        width = filters[len(filters) - 1 - level]
         x = upsample(x, width, upsampling, f"decoder_{level}")
         x = layers.Concatenate(name=f"decoder_{level}_skip")([skips[level], x])
         x = conv_pair(x, width, f"decoder_{level}")

@@ -60,10 +60,11 @@ def upsample(x: Any, filters: int, kind: str, name: str) -> Any:
     return layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_up")(x)
 
 
-def probability_output(x: Any, activation: str, prior: float | None) -> Any:
+def probability_output(x: Any, activation: str, prior: float | None, *, enlarge: int = 1) -> Any:
     """Return the float32 output layer "probability": ``(B, h, w, 1)`` sigmoid, or ``(B, h, w, 2)`` softmax.
 
-    The last channel is the foreground either way. ``prior``, the expected share of foreground, sets the bias so that
+    The last channel is the foreground either way. Logits are enlarged bilinearly by the factor ``enlarge``, from
+    ``x`` ``(B, h / enlarge, w / enlarge, C)``. ``prior``, the expected share of foreground, sets the bias so that
     training starts from answers near it; cross-entropy then does not begin by unlearning a guess of one half
     (Lin 2017, doi:10.1109/ICCV.2017.324, section 4.1).
     """
@@ -79,6 +80,8 @@ def probability_output(x: Any, activation: str, prior: float | None) -> Any:
     if prior is not None:
         head.bias.assign([bias] if channels == 1 else [0.0, bias])
         head.kernel.assign(head.kernel * 0.1)  # so that the prior is not drowned by random features
+    if enlarge > 1:
+        logits = layers.UpSampling2D(enlarge, interpolation="bilinear", name="logits_up", dtype="float32")(logits)
     return layers.Activation(activation, name="probability", dtype="float32")(logits)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import sys
 from importlib import metadata
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from kerasortho import __version__
 from kerasortho.config import TrainingConfig
-from kerasortho.machine import available_memory, processor_count
+from kerasortho.machine import ONEDNN, available_memory, processor_count
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python", "opencv-python-headless", "pydicom")
 
@@ -40,6 +41,7 @@ def environment(seed: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": package_versions(),
         "processors": processor_count(),
+        "variables": {name: os.environ[name] for name in (ONEDNN,) if name in os.environ},
         "memory_available_bytes": available_memory(),
         "gpus": [tf.config.experimental.get_device_details(g).get("device_name", g.name)
                  for g in tf.config.list_physical_devices("GPU")],

@@ -85,6 +85,7 @@ class TestFinished:
     def test_environment(self, two_phases):
         told = json.loads((two_phases.path / "environment.json").read_text())
         assert told["packages"]["tensorflow"] == tf.__version__ and told["seed"] == 0 and told["processors"] >= 1
+        assert told["variables"].get("TF_ENABLE_ONEDNN_OPTS") == os.environ.get("TF_ENABLE_ONEDNN_OPTS")
 
     def test_only_what_should_has_changed(self, two_phases, tiny):
         """The first layer and BatchNorm are as they were; the unfrozen layer and the head are not."""
