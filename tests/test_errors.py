@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.errors import KerasOrthoError, did_you_mean, find_exhausted
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,22 @@ def test_words_may_come_once_only():
 
 def test_nothing_known():
     assert did_you_mean("unet", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Graph execution error:\n\nat node X\nOOM when allocating shape[8,9]\nhint", ("memory", "OOM when")),
+        ("CUDA_ERROR_OUT_OF_MEMORY: out of memory", ("memory", "CUDA_ERROR")),
+        ("Graph execution error:\n  cuBLAS: CUBLAS_STATUS_ALLOC_FAILED", ("memory", "cuBLAS")),
+        ("Graph execution error:\nlogs/events.v2; No space left on device", ("disk", "logs/events.v2")),
+        ("Graph execution error:\nIncompatible shapes: [1] against [2]", None),
+        ("", None),
+    ],
+)
+def test_what_ran_out_is_found_deep_in_a_message(text, found):
+    answer = find_exhausted(RuntimeError(text))
+    assert (answer and (answer[0], answer[1].startswith(found[1]))) == (found and (found[0], True))
 
 
 def test_the_message_is_the_exception():

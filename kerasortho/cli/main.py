@@ -15,7 +15,7 @@ import click
 
 from kerasortho import __version__
 from kerasortho.cli.lazy import LazyCommand, LazyGroup
-from kerasortho.errors import Interrupted, KerasOrthoError
+from kerasortho.errors import Interrupted, KerasOrthoError, find_exhausted
 from kerasortho.files import explain_os_error
 from kerasortho.machine import prefer_onednn
 from kerasortho.quiet import quiet_libraries
@@ -126,10 +126,13 @@ def explain(error: BaseException) -> str | None:
 
 def _explain_tensorflow_error(error: BaseException) -> str | None:
     tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None or not isinstance(error, tensorflow.errors.ResourceExhaustedError):
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
-    reason = str(error).strip().splitlines()[0]
-    if "No space left" in reason:
+    found = find_exhausted(error)
+    if found is None:
+        return None
+    what, reason = found
+    if what == "disk":
         return f"No space left on the disk: {reason}. Free some space, or choose another disk."
     return (
         f"Out of memory while computing: {reason}. Use a smaller batch or image size or mixed precision, "

@@ -139,9 +139,13 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str] | None = Non
     write_text(target, text.getvalue())
 
 
-def manifest_hash(manifest: Manifest) -> str:
-    """Return the SHA-256 (hexadecimal) of columns and cells in order, whatever the delimiter and line endings."""
-    content = [list(manifest.columns), *([row[column] for column in manifest.columns] for row in manifest.rows)]
+def manifest_hash(manifest: Manifest, columns: Iterable[str] | None = None) -> str:
+    """Return the SHA-256 (hexadecimal) of columns and cells in order, whatever the delimiter and line endings.
+
+    With ``columns``, of those alone, as far as they are there.
+    """
+    wanted = manifest.columns if columns is None else [column for column in columns if column in manifest.columns]
+    content = [list(wanted), *([row[column] for column in wanted] for row in manifest.rows)]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 

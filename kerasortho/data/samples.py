@@ -74,6 +74,13 @@ def load_samples(data: DataConfig, task: Task, classes: Sequence[str] | None = N
     return SampleSet(manifest, chosen, tuple(samples), dict(left_out))
 
 
+def used_columns(data: DataConfig, task: Task) -> list[str]:
+    """Return the columns of a manifest that decide the samples of ``task``, present or not."""
+    truth = [data.label] if task == "classification" else [data.mask, data.ignore]
+    split = "split" if data.fold is None else "fold"
+    return list(dict.fromkeys(["image", *truth, "group", split, "exclude", *data.where]))
+
+
 def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
     truth = ("data.label", data.label) if task == "classification" else ("data.mask", data.mask)
     wanted = [truth, *(("data.where", column) for column in data.where)]

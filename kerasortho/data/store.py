@@ -93,13 +93,13 @@ class SampleStore:
         for index in range(len(self)):
             target = self[index][1]
             counted += int(np.count_nonzero(target & COUNTED))
-            foreground += int(np.count_nonzero((target & (FOREGROUND | COUNTED)) == FOREGROUND | COUNTED))
+            foreground += int(np.count_nonzero(_counted_foreground(target)))
         return foreground / max(counted, 1)
 
     @cached_property
     def has_foreground(self) -> np.ndarray:
-        """(N,) bool: which samples have any foreground (reads them if none are stored)."""
-        return np.array([bool((self[i][1] & FOREGROUND).any()) for i in range(len(self))])
+        """(N,) bool: which samples have any counted foreground (reads them if none are stored)."""
+        return np.array([bool(_counted_foreground(self[i][1]).any()) for i in range(len(self))])
 
     def _fill(self, workers: int, label: str) -> None:
         images, targets = self._images, self._targets
@@ -182,6 +182,10 @@ class SampleStore:
         self._images = self._targets = None
 
 
+def _counted_foreground(target: np.ndarray) -> np.ndarray:
+    return (target & (FOREGROUND | COUNTED)) == FOREGROUND | COUNTED
+
+
 def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """Read and preprocess one sample: image (h, w) uint16, target (h, w) uint8 of FOREGROUND, COUNTED and CONTENT bits.
 
@@ -190,7 +194,7 @@ def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray
     try:
         return _prepare(sample, spec)
     except KerasOrthoError as error:
-        raise type(error)(f"{error} `kerasortho data check MANIFEST` lists all such files.") from error
+        raise type(error)(f"{error} `kerasortho data check` on the manifest lists all such files.") from error
 
 
 def _prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray]:

@@ -36,10 +36,10 @@ class Preprocessing:
     Raises KerasOrthoError for values outside these.
     """
 
-    size: tuple[int, int] = (224, 224)
-    intensity: str = "percentile"
-    low: float = 0.5
-    high: float = 99.5
+    size: tuple[int, int] = (224, 224)  # height and width of the model's input, in pixels
+    intensity: str = "percentile"  # percentile: stretched between low and high and clipped; none: clipped alone
+    low: float = 0.5  # percentile that becomes black
+    high: float = 99.5  # percentile that becomes white
 
     def __post_init__(self) -> None:
         _check_size(self.size)

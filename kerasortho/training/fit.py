@@ -20,14 +20,14 @@ from kerasortho.data.cache import cache_folder, choose_place
 from kerasortho.data.pipeline import batches_an_epoch
 from kerasortho.data.samples import SampleSet, load_samples
 from kerasortho.data.store import SampleStore
-from kerasortho.errors import KerasOrthoError
+from kerasortho.errors import KerasOrthoError, find_exhausted
 from kerasortho.files import explain_os_error, locked, remove_leftovers, write_json
 from kerasortho.models import MODELS, build_model, get_base, get_model_entry, save_model, unfreeze
 from kerasortho.training.loop import Trainer
-from kerasortho.training.objective import check_objective
+from kerasortho.training.objective import check_objective, check_output
 from kerasortho.training.plan import describe_plan, make_plan, require_disk
 from kerasortho.training.run import RunDirectory, require_new
-from kerasortho.training.runtime import environment, peak_memory_bytes, prepare_runtime
+from kerasortho.training.runtime import changed_software, environment, peak_memory_bytes, prepare_runtime
 from kerasortho.training.state import Progression, load_progression
 
 
@@ -85,6 +85,9 @@ def resume(path: str | os.PathLike[str]) -> RunDirectory:
         samples = run.samples()
         model = _build(run.config, samples, pretrained=not started)
         stores, _ = _stores(run.config, samples)
+        if changes := changed_software(run.document("environment")):
+            print(f"warning: {run.path} began with other software, so that the result may differ from an uninterrupted "
+                  f"run's: {', '.join(changes)}", file=sys.stderr)
         print(f"resuming {run.path}: {progression.epoch} of {run.config.epochs} epochs are done", file=sys.stderr)
         _train(run, model, stores, progression)
     return run
@@ -95,7 +98,9 @@ def _check(config: Config) -> tuple[SampleSet, keras.Model]:
     prepare_runtime(config.training)
     check_objective(config)
     samples = load_samples(config.data, config.task)
-    return samples, _build(config, samples)
+    model = _build(config, samples)
+    check_output(config, model)
+    return samples, model
 
 
 def _settled(config: Config, model: keras.Model) -> Config:
@@ -197,12 +202,14 @@ def _explained(config: Config, folder: Path) -> Iterator[None]:
     except tf.errors.OpError as error:
         if inner := re.search(r"KerasOrthoError: (.+)", str(error)):
             raise KerasOrthoError(inner[1]) from error
-        if "No space left" in str(error):  # for the logs
-            raise explain_os_error(OSError(errno.ENOSPC, "No space left on device"), folder) from error
-        if not isinstance(error, tf.errors.ResourceExhaustedError):
+        found = find_exhausted(error)
+        if found is None:
             raise
+        what, reason = found
+        if what == "disk":  # for the logs
+            raise explain_os_error(OSError(errno.ENOSPC, "No space left on device"), folder) from error
         raise KerasOrthoError(
-            f"The memory of the device is too small for this batch: {str(error).splitlines()[0][:200]}. Lower "
+            f"The memory of the device is too small for this batch: {reason}. Lower "
             f"training.batch_size (now {config.training.batch_size}) or preprocessing.size, or set "
-            "training.mixed_precision to mixed_float16 on a GPU."
+            "training.mixed_precision to mixed_float16 on a GPU; nvidia-smi tells whether another program holds it."
         ) from error

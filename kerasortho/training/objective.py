@@ -8,6 +8,7 @@ import keras
 
 from kerasortho.config import Config, Phase, Task
 from kerasortho.data.store import SampleStore
+from kerasortho.errors import KerasOrthoError
 from kerasortho.training.losses import classification_loss, segmentation_loss
 from kerasortho.training.metrics import DiceMetric, GlobalDice
 
@@ -18,6 +19,15 @@ def check_objective(config: Config) -> None:
     if config.task == "segmentation":
         automatic = {"pos_weight": 1.0} if training.loss_options.get("pos_weight") == "auto" else {}
         segmentation_loss(training.loss, **{**training.loss_options, **automatic})
+
+
+def check_output(config: Config, model: keras.Model) -> None:
+    """Raise KerasOrthoError for a model without the two channels that ``softmax_ce`` needs: before images are read."""
+    if config.training.loss == "softmax_ce" and model.output_shape[-1] != 2:
+        raise KerasOrthoError(
+            '"training.loss": softmax_ce needs a model with two output channels. Set model.options.activation to '
+            "softmax, or choose another loss."
+        )
 
 
 def compile_model(model: keras.Model, config: Config, phase: Phase, steps: int, train: SampleStore) -> None:

@@ -31,7 +31,7 @@ import yaml
 
 from kerasortho.config import Config, config_from_dict
 from kerasortho.data.manifest import manifest_hash
-from kerasortho.data.samples import SampleSet, load_samples
+from kerasortho.data.samples import SampleSet, load_samples, used_columns
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import read_json, write_json, write_text
 from kerasortho.yaml_file import read_yaml
@@ -68,13 +68,14 @@ class RunDirectory:
         for name, document in documents.items():
             write_json(folder / f"{name}.json", document)
         write_text(folder / "split.csv", _split_table(samples, config))
-        manifest = samples.manifest
+        manifest, columns = samples.manifest, used_columns(config.data, config.task)
         write_json(
             folder / "data.json",  # last: from here on the folder is a run
             {
                 "format": FORMAT,
                 "manifest": str(manifest.path.resolve()),
-                "manifest_sha256": manifest_hash(manifest),
+                "manifest_columns": columns,  # others may be added and changed: folds, remarks
+                "manifest_sha256": manifest_hash(manifest, columns),
                 "classes": list(samples.classes),
                 "left_out": dict(samples.left_out),
             },
@@ -112,7 +113,7 @@ class RunDirectory:
             raise self._other_manifest("is gone, that", "was trained with.")
         data = replace(self.config.data, manifest=self.data["manifest"])
         samples = load_samples(data, self.config.task, self.classes)
-        if manifest_hash(samples.manifest) != self.data["manifest_sha256"]:
+        if manifest_hash(samples.manifest, self.data.get("manifest_columns")) != self.data["manifest_sha256"]:
             raise self._other_manifest("has changed since", "was trained, so its split may have changed, too.")
         return samples
 

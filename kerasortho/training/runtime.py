@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -41,13 +42,26 @@ def environment(seed: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": package_versions(),
         "processors": processor_count(),
-        "variables": {name: os.environ[name] for name in (ONEDNN,) if name in os.environ},
+        "variables": _variables(),
         "memory_available_bytes": available_memory(),
         "gpus": [tf.config.experimental.get_device_details(g).get("device_name", g.name)
                  for g in tf.config.list_physical_devices("GPU")],
         "seed": seed,
         "command": [argument for argument in sys.argv[1:]],
     }  # fmt: skip
+
+
+def changed_software(began: Mapping[str, Any]) -> list[str]:
+    """Return what has changed since environment.json ``began`` was written, such as "keras 3.14 -> 3.15"."""
+    now = {"kerasortho": __version__, **package_versions(), **_variables()}
+    before = {"kerasortho": began.get("kerasortho"), **began.get("packages", {}), **began.get("variables", {})}
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return [f"{name} {before.get(name) or 'absent'} -> {now.get(name) or 'absent'}" for name in names]
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment variables that decide results, as far as they are set."""
+    return {name: os.environ[name] for name in (ONEDNN,) if name in os.environ}
 
 
 def package_versions() -> dict[str, str]:

@@ -79,7 +79,10 @@ def load_state(path: Path, model: keras.Model) -> None:
     arrays, values = _read(path)
     variables = _variables(model)
     if [list(v.shape) for v in variables] != values["shapes"]:
-        raise KerasOrthoError(f"{path} belongs to another model than the one its config.yaml describes.")
+        raise KerasOrthoError(
+            f"{path} belongs to another model than the one its config.yaml describes to this version of kerasortho. "
+            "Use the version named in the run's environment.json, or start the training again in a new run."
+        )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 

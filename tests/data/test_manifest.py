@@ -126,6 +126,8 @@ def test_hash_changes_with_content(tmp_path: Path) -> None:
     one = Manifest(tmp_path / "m.csv", ("image", "label"), ({"image": "a", "label": "x"},))
     assert manifest_hash(one) != manifest_hash(one.with_column("label", ["y"]))
     assert manifest_hash(one) != manifest_hash(one.with_column("group", [""]))
+    assert manifest_hash(one, ["image", "group"]) == manifest_hash(one.with_column("remark", [""]), ["image", "group"])
+    assert manifest_hash(one, ["image", "group"]) != manifest_hash(one.with_column("group", [""]), ["image", "group"])
 
 
 def test_other_tables(write_table: Writer) -> None:

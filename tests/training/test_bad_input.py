@@ -76,6 +76,9 @@ class TestConfiguration:
     def test_input_size_that_the_model_cannot_take(self, fit):
         says(fit("model.name=unet", "preprocessing.size=[30, 32]", task="segmentation"), "height", "16", "30", "32")
 
+    def test_loss_that_the_models_output_does_not_fit(self, fit):
+        says(fit("training.loss=softmax_ce", task="segmentation"), '"training.loss"', "model.options.activation")
+
 
 class TestData:
     """The manifest and its files."""
@@ -112,7 +115,7 @@ class TestData:
     def test_mask_with_grey_values(self, fit, data):
         mask = np.tile(np.arange(30, dtype=np.uint8), (36, 1))
         assert cv2.imwrite(str(data.folder / "mask-02.png"), mask)
-        says(fit(task="segmentation"), "mask-02.png", "`kerasortho data check MANIFEST` lists all")
+        says(fit(task="segmentation"), "mask-02.png", "`kerasortho data check` on the manifest lists all")
 
     def test_cut_off_image(self, fit, data):
         content = (data.folder / "02.png").read_bytes()

@@ -27,6 +27,12 @@ def out_of_memory(*args):
     raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[11,16]\nand so on")
 
 
+def really_out_of_memory(*args):
+    """As TensorFlow raises it from compiled code: the reason stands many lines deep."""
+    huge = tf.function(lambda n: tf.reduce_sum(tf.fill([n, n, n], 1.0)))
+    huge(tf.constant(100_000))
+
+
 def no_space_for_logs(*args):
     raise tf.errors.ResourceExhaustedError(None, None, "{{node}} logs/events.v2; No space left on device\nand so on")
 
@@ -96,8 +102,9 @@ class TestFailedStart:
             fit(config_from_dict(values), runs=tmp_path)
         assert os.listdir(tmp_path) == []
 
-    def test_out_of_memory_in_the_first_batch(self, values, tmp_path, monkeypatch):
-        fail_at(monkeypatch, 0, out_of_memory)
+    @pytest.mark.parametrize("error", [out_of_memory, really_out_of_memory])
+    def test_out_of_memory_in_the_first_batch(self, values, tmp_path, monkeypatch, error):
+        fail_at(monkeypatch, 0, error)
         with pytest.raises(KerasOrthoError) as caught:
             fit(config_from_dict(values), runs=tmp_path)
         assert "OOM when allocating" in str(caught.value) and "\n" not in str(caught.value)

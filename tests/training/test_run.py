@@ -9,10 +9,12 @@ import shutil
 import pytest
 import yaml
 
+from kerasortho import __version__
 from kerasortho.config import config_from_dict
 from kerasortho.data.samples import load_samples
 from kerasortho.errors import KerasOrthoError
 from kerasortho.training.run import RunDirectory, require_new
+from kerasortho.training.runtime import _variables, changed_software, package_versions
 
 
 @pytest.fixture
@@ -54,6 +56,15 @@ def test_usable_from_another_folder(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / "elsewhere")
     shutil.move(run.path, tmp_path / "elsewhere" / "moved")
     assert len(RunDirectory("moved").samples().samples) == 30
+
+
+def test_changed_software_is_told():
+    now = {"kerasortho": __version__, "packages": package_versions(), "variables": _variables()}
+    assert changed_software(now) == []
+    before = {**now, "packages": {**now["packages"], "keras": "3.0"}, "variables": {"TF_ENABLE_ONEDNN_OPTS": "7"}}
+    told = changed_software(before)
+    assert told[0] == f"keras 3.0 -> {now['packages']['keras']}"
+    assert told[1].startswith("TF_ENABLE_ONEDNN_OPTS 7 -> ") and len(told) == 2
 
 
 class TestRefused:
@@ -117,6 +128,8 @@ class TestRefused:
         run = RunDirectory.create(tmp_path / "run", config, load_samples(config.data, config.task))
         lines = manifest.read_text().splitlines()
         manifest.write_text("\r\n".join(lines) + "\r\n")  # the same cells
+        assert len(RunDirectory(run.path).samples().samples) == 8
+        manifest.write_text("\n".join([f"{lines[0]},remark", *(f"{line},x" for line in lines[1:])]))  # what is not used
         assert len(RunDirectory(run.path).samples().samples) == 8
         manifest.write_text("\n".join(lines[:1] + lines[2:]))
         with pytest.raises(KerasOrthoError, match=r"has changed since .*run was trained.*--manifest other\.csv"):
