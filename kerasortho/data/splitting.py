@@ -71,7 +71,10 @@ def split_manifest(
     grouping = tie(manifest, names, [(pair.first, pair.second) for pair in pairs])
     result = split_columns(manifest, grouping, fractions=fractions, folds=folds, stratify=stratify, seed=seed)
     other = "fold" if column == "split" else "split"
-    notes = [*grouping.notes, *_absent_classes(result, column, stratify)]
+    notes = [*grouping.notes]
+    if not stratify:
+        notes.append("No column label, so no classes are balanced: --stratify COLUMN balances those of another column.")
+    notes += _absent_classes(result, column, stratify)
     if groups.ungrouped and (ignored := patient_columns(manifest.columns)):
         notes.append(f"Column {ignored[0]} looks like patients or studies: --group-column {ignored[0]} goes by it.")
     if contradicting := count_contradictions(manifest, pairs):

@@ -16,7 +16,7 @@ from kerasortho.radiograph.dicom_display import to_brightness
 from kerasortho.radiograph.dicom_pixels import stored_values
 from kerasortho.radiograph.dicom_values import integer_of, pixel_spacing, text_of, value_of
 from kerasortho.radiograph.radiograph import Radiograph
-from kerasortho.radiograph.raster import check_pixel_count
+from kerasortho.radiograph.raster import REDUCE_OR_RAISE, check_pixel_count
 from kerasortho.radiograph.raster_header import TruncatedImageError
 
 _ATTRIBUTES = (
@@ -80,7 +80,7 @@ def _import_pydicom() -> Any:
 
 
 def _read_dataset(pydicom: Any, data: bytes, max_pixels: int) -> Any:
-    _check_inflated_size(data, max_pixels * _BYTES_PER_PIXEL + (16 << 20))
+    _check_inflated_size(data, max_pixels)
     with_preamble = data[128:132] == b"DICM"
     dataset = pydicom.dcmread(io.BytesIO(data), force=not with_preamble, specific_tags=_ATTRIBUTES.split())
     if not with_preamble and "Rows" not in dataset and "SOPClassUID" not in dataset:
@@ -93,19 +93,23 @@ def _read_dataset(pydicom: Any, data: bytes, max_pixels: int) -> Any:
     return dataset
 
 
-def _check_inflated_size(data: bytes, limit: int) -> None:
-    """Raise KerasOrthoError for a deflated file (PS3.5 A.5) that inflates to more than ``limit`` bytes."""
+def _check_inflated_size(data: bytes, max_pixels: int) -> None:
+    """Raise KerasOrthoError for a deflated file (PS3.5 A.5) that inflates to more than ``max_pixels`` pixels need."""
     if data[128:132] != b"DICM" or _DEFLATED not in data[:4096]:
         return
     if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
         raise KerasOrthoError("The DICOM file is deflated and lacks the length of its header. Export it uncompressed.")
     rest = data[144 + struct.unpack_from("<I", data, 140)[0] :]
+    limit = max_pixels * _BYTES_PER_PIXEL + (16 << 20)
     inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while rest and size <= limit:
         size += len(inflater.decompress(rest, 1 << 24))
         rest = inflater.unconsumed_tail
     if size > limit:
-        raise KerasOrthoError("The deflated DICOM file inflates beyond the limit. If it is trusted, raise max_pixels.")
+        raise KerasOrthoError(
+            f"The deflated DICOM file inflates beyond {limit} bytes, more than any image within the limit of "
+            f"{max_pixels} pixels needs. {REDUCE_OR_RAISE}"
+        )
 
 
 def _check_is_one_grey_image(dataset: Any) -> None:

@@ -22,6 +22,11 @@ COLOUR_SPREAD = 4.0  # mean difference between channels, in 8-bit grey levels, t
 _COLOURED_PIXEL = 64.0  # a difference that makes one pixel coloured
 JPEG_FILLER = b"\x35" * 512
 JPEG_END = b"\xff\xd9"
+MAX_PIXELS_VARIABLE = "KERASORTHO_MAX_PIXELS"
+REDUCE_OR_RAISE = (
+    f"Reduce the image; or, if the file is trusted, set the environment variable {MAX_PIXELS_VARIABLE} to a larger "
+    "number (from Python: read_radiograph(..., max_pixels=...))."
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def check_pixel_count(height: int, width: int, max_pixels: int, max_side: int) -
     if height * width > max_pixels:
         raise KerasOrthoError(
             f"The image has {height} x {width} pixels, more than the limit of {max_pixels} that guards against "
-            "decompression bombs. If the file is trusted, raise max_pixels; else reduce the image."
+            f"decompression bombs. {REDUCE_OR_RAISE}"
         )
     if max(height, width) > max_side:
         raise KerasOrthoError(f"The image has {height} x {width} pixels: no side may exceed {max_side}. Cut it.")

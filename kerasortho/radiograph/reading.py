@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.radiograph import Radiograph
-from kerasortho.radiograph.raster import decode_raster
+from kerasortho.radiograph.raster import MAX_PIXELS_VARIABLE, decode_raster
 from kerasortho.radiograph.raster_header import raster_format
 
 DEFAULT_MAX_PIXELS = 178_956_970 // 2  # a 35 x 43 cm plate at 50 um has 60 million
+LARGEST_MAX_PIXELS = 1 << 30  # OpenCV decodes no more
 MAX_SIDE = 65_535
 MAX_FILE_BYTES = 1 << 30
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
@@ -38,12 +40,28 @@ _OTHER_KINDS = (
 )
 
 
+def default_max_pixels() -> int:
+    """Return the limit of pixels where none is given: $KERASORTHO_MAX_PIXELS, read at every call, or the usual one.
+
+    Raises KerasOrthoError unless the variable is a whole number from 1 to `LARGEST_MAX_PIXELS`.
+    """
+    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    if not text:
+        return DEFAULT_MAX_PIXELS
+    if not re.fullmatch("[0-9]{1,10}", text) or not 1 <= int(text) <= LARGEST_MAX_PIXELS:
+        raise KerasOrthoError(
+            f'The environment variable {MAX_PIXELS_VARIABLE} is "{text[:40]}". It must be a whole number from 1 to '
+            f"{LARGEST_MAX_PIXELS}; without it the limit is {DEFAULT_MAX_PIXELS}."
+        )
+    return int(text)
+
+
 def read_radiograph(
-    path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False
+    path: str | os.PathLike[str], *, max_pixels: int | None = None, allow_truncated: bool = False
 ) -> Radiograph:
     """Read one radiograph: DICOM, PNG, JPEG, TIFF or BMP, recognised by content.
 
-    max_pixels: limit on rows x columns, checked before anything is decoded.
+    max_pixels: limit on rows x columns, checked before anything is decoded; None: ``default_max_pixels``.
     allow_truncated: read what is there of an incomplete JPEG file; a warning is then among the tags.
 
     Returns a Radiograph with ``pixels`` (H, W) float32 in [0, 1], bone bright. Raises KerasOrthoError, its subclass
@@ -54,22 +72,23 @@ def read_radiograph(
 
 
 def decode_radiograph(
-    data: bytes, *, name: str = "image", max_pixels: int = DEFAULT_MAX_PIXELS, allow_truncated: bool = False
+    data: bytes, *, name: str = "image", max_pixels: int | None = None, allow_truncated: bool = False
 ) -> Radiograph:
     """Read one radiograph from the bytes of a file; ``name`` stands for it in messages. See ``read_radiograph``."""
     try:
+        limit = default_max_pixels() if max_pixels is None else max_pixels
         if raster_format(data) and data[128:132] != b"DICM":
-            return _decode_raster_radiograph(data, max_pixels, allow_truncated)
+            return _decode_raster_radiograph(data, limit, allow_truncated)
         if is_dicom(data):
             from kerasortho.radiograph.dicom import decode_dicom
 
-            return decode_dicom(data, max_pixels=max_pixels, max_side=MAX_SIDE)
+            return decode_dicom(data, max_pixels=limit, max_side=MAX_SIDE)
         _refuse_other_kind(data)
     except KerasOrthoError as error:
         raise type(error)(f"{name}: {error}") from error
 
 
-def read_mask(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+def read_mask(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
     """Read a mask: (H, W) uint8 of {0, 1}, from a file of {0, 1} or {0, white} values (1, 8 or 16 bits).
 
     Raises KerasOrthoError where the file holds other values, names them, and says what to do.
@@ -88,15 +107,16 @@ def read_mask(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIX
     return (values != 0).astype(np.uint8)
 
 
-def read_mask_values(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+def read_mask_values(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
     """Read a mask file as stored: (H, W) uint8 or uint16, any values. Raises KerasOrthoError as ``read_radiograph``."""
     return _decode_mask_values(_read_bytes(path), str(path), max_pixels)
 
 
-def _decode_mask_values(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+def _decode_mask_values(data: bytes, name: str, max_pixels: int | None) -> np.ndarray:
     try:
+        limit = default_max_pixels() if max_pixels is None else max_pixels
         if raster_format(data):
-            return decode_raster(data, max_pixels=max_pixels, max_side=MAX_SIDE).values
+            return decode_raster(data, max_pixels=limit, max_side=MAX_SIDE).values
         if is_dicom(data):
             raise KerasOrthoError("Masks are read from PNG, TIFF or BMP files; export this DICOM object as PNG first.")
         _refuse_other_kind(data)

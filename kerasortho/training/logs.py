@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,10 +24,35 @@ class TensorBoardLog:
     def write(self, epoch: int, row: dict[str, float]) -> None:
         """Write the numbers of one epoch; names that begin with ``val_`` go to the validation curve."""
         for name, value in row.items():
-            part = "validation" if name.startswith("val_") else "training"
+            part, tag = _place(name)
             if part not in self._writers:
                 self._writers[part] = tf.summary.create_file_writer(str(self._folder / part))
             with self._writers[part].as_default():
-                tf.summary.write(name.removeprefix("val_"), tf.constant(value, tf.float32), epoch, _SCALAR)
+                tf.summary.write(tag, tf.constant(value, tf.float32), epoch, _SCALAR)
         for writer in self._writers.values():
             writer.flush()
+
+    def catch_up(self, rows: Sequence[dict[str, float]]) -> None:
+        """Write what a killed process has not written of the history ``rows``: each point is there once."""
+        written = {part: _points(self._folder / part) for part in ("training", "validation")}
+        for row in rows:
+            epoch = int(row["epoch"])
+            places = {name: _place(name) for name in row}
+            missing = {name for name, (part, tag) in places.items() if (tag, epoch) not in written[part]}
+            self.write(epoch, {name: value for name, value in row.items() if name in missing})
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the part of the log (its folder) and the tag under which a number of the history is written."""
+    return "validation" if name.startswith("val_") else "training", name.removeprefix("val_")
+
+
+def _points(folder: Path) -> set[tuple[str, int]]:
+    """Return tag and step of all points in the event files of ``folder``; a file may end in the middle of one."""
+    points = set()
+    for file in folder.glob("events.out.tfevents.*"):
+        with contextlib.suppress(tf.errors.DataLossError):
+            for record in tf.data.TFRecordDataset(str(file)):
+                event = tf.compat.v1.Event.FromString(record.numpy())
+                points |= {(value.tag, event.step) for value in event.summary.value}
+    return points

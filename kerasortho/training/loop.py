@@ -76,8 +76,9 @@ class Trainer:
         self.step = self._make_step()
         if resuming:
             load_state(self.last, self.model)
-            if at.history:
-                self.run.write_history(at.history)  # a kill may have come between checkpoint and history
+            if at.history:  # a kill may have come between the checkpoint and these
+                self.run.write_history(at.history)
+                self.log.catch_up(at.history)
         elif at.phase > 0:
             self._save()
             _say(f"phase {at.phase + 1} of {len(phases)}, from the weights of epoch {at.best_epoch}")

@@ -37,7 +37,7 @@ def test_minimum_versions_are_those_of_setup_cfg():
     setup = configparser.RawConfigParser()
     setup.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
     expected = {(None, name): version for name, version in requirements(setup["options"]["install_requires"]).items()}
-    for extra in ("dicom", "tensorboard", "edge", "convert", "onnx"):
+    for extra in ("dicom", "tensorboard", "serving", "edge", "convert", "onnx"):
         wanted = requirements(setup["options.extras_require"][extra])
         expected |= {(extra, name): version for name, version in wanted.items()}
     assert {(p.extra, p.distribution): p.minimum for p in PACKAGES} == expected

@@ -69,6 +69,13 @@ def test_table_of_parts(images: Manifest) -> None:
     assert lines[4:] == ["Groups: blocks of 2 file numbers."]
 
 
+def test_without_a_label_it_is_told_that_nothing_is_balanced(images: Manifest) -> None:
+    plain = Manifest(images.path, ("image",), tuple({"image": row["image"]} for row in images.rows))
+    _, notes = split_manifest(plain, GroupChoice(id_blocks=3))
+    assert sum("--stratify COLUMN" in note for note in notes) == 1
+    assert not any("--stratify" in note for note in split_manifest(images, GroupChoice(id_blocks=3))[1])
+
+
 def test_a_class_that_cannot_be_everywhere_is_told(images: Manifest) -> None:
     rare = images.with_column("label", ["rare", *["common"] * 29])
     _, notes = split_manifest(rare, GroupChoice(ungrouped=True))

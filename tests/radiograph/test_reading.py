@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph import read_radiograph
+from kerasortho.radiograph import read_mask, read_radiograph
 from kerasortho.radiograph.raster import TruncatedImageError, encode_png
-from kerasortho.radiograph.reading import decode_radiograph
+from kerasortho.radiograph.reading import DEFAULT_MAX_PIXELS, decode_radiograph, read_mask_values
 
 
 def limb(height: int = 120, width: int = 90, seed: int = 0) -> np.ndarray:
@@ -216,6 +216,34 @@ def test_decompression_bombs_are_refused_by_their_header():
         decode_radiograph(png_of(1, 70_000_000))
     with pytest.raises(KerasOrthoError, match="max_pixels"):
         decode_radiograph(encode_png(limb()), max_pixels=1000)
+
+
+def test_environment_variable_sets_the_limit_at_every_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    path = tmp_path / "mask.png"
+    path.write_bytes(encode_png(limb() > 100))
+    readers = (read_radiograph, read_mask, read_mask_values)
+    for limit in ("10799", str(limb().size)):
+        monkeypatch.setenv("KERASORTHO_MAX_PIXELS", limit)
+        for read in readers:
+            if limit == "10799":
+                with pytest.raises(KerasOrthoError, match=r"limit of 10799 .* set .*KERASORTHO_MAX_PIXELS"):
+                    read(path)
+                read(path, max_pixels=limb().size)  # an argument goes before it
+            else:
+                read(path)
+    monkeypatch.setenv("KERASORTHO_MAX_PIXELS", "100000000")
+    with pytest.raises(KerasOrthoError, match="damaged"):  # not refused for its size any more
+        decode_radiograph(png_of(10_000, 10_000))
+    monkeypatch.setenv("KERASORTHO_MAX_PIXELS", "")
+    with pytest.raises(KerasOrthoError, match=f"limit of {DEFAULT_MAX_PIXELS} "):
+        decode_radiograph(png_of(10_000, 10_000))
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-5", "1e9", "100_000_000", "2.5", str(2**30 + 1), "9" * 5000])
+def test_bad_limit_in_the_environment_is_an_error_that_names_it(text: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KERASORTHO_MAX_PIXELS", text)
+    with pytest.raises(KerasOrthoError, match=r"KERASORTHO_MAX_PIXELS is .* whole number"):
+        decode_radiograph(encode_png(limb()))
 
 
 SOURCES = tuple(
