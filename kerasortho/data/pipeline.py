@@ -73,7 +73,9 @@ class TrainingBatches:
 def evaluation_batches(store: SampleStore, config: Config) -> tf.data.Dataset:
     """Return all samples in their order, not augmented; see `_batches` for shapes."""
     visits = np.arange(len(store), dtype=np.int64), np.zeros((len(store), 2), np.int32)
-    return _batches(store, config, lambda: visits, Augmentation())
+    batches = -(-len(store) // config.training.batch_size)  # told, or Keras warns that the data ended early
+    dataset = _batches(store, config, lambda: visits, Augmentation())
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches))
 
 
 def _batches(

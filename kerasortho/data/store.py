@@ -31,6 +31,7 @@ from kerasortho.radiograph.reading import read_mask, read_radiograph
 
 # Bits of a stored target: the mask; whether loss and scores count the pixel; whether it is image, not padding.
 FOREGROUND, COUNTED, CONTENT = 1, 2, 4
+_AT_ONCE = 1000  # images that wait to be prepared: all of them together would take memory
 VERSION = 1  # raised when prepared files of before must not be used any more
 
 
@@ -109,13 +110,14 @@ class SampleStore:
             images[index], targets[index] = prepare(self.samples[index], self.spec)
 
         with ThreadPoolExecutor(workers or processor_count()) as pool, Progress(len(self), label) as progress:
-            for future in [pool.submit(one, i) for i in range(len(self))]:
-                try:
-                    future.result()
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
-                progress.advance(1)
+            for begin in range(0, len(self), _AT_ONCE):
+                for future in [pool.submit(one, i) for i in range(begin, min(begin + _AT_ONCE, len(self)))]:
+                    try:
+                        future.result()
+                    except BaseException:
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        raise
+                    progress.advance(1)
 
     def _map(self, folder: Path, workers: int, label: str) -> None:
         """Use the prepared files in ``folder``, or write them first; of several processes one writes, others wait."""

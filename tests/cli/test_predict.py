@@ -7,12 +7,14 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kerasortho.cli.main import main
 from kerasortho.radiograph.reading import read_mask
 
-tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "evaluation" / "tiny.py")))
+TESTS = Path(__file__).parents[1]
+tiny = SimpleNamespace(**runpy.run_path(str(TESTS / "evaluation" / "tiny.py")))
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict]:
@@ -43,6 +45,27 @@ def test_a_segmentation_writes_into_predictions(
         assert answers[5]["overlay"] == str(Path("predictions/05_overlay.png"))
         assert read_mask(answers[5]["mask"]).shape == (46, 57)
     assert len(list((tmp_path / "predictions").iterdir())) == 2 * 16 + 1
+
+
+def test_a_dicom_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found in a folder without an ending, read as it is shown, measured by its spacing; its person in no answer."""
+    pytest.importorskip("pydicom")
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
+    values = np.full((60, 40), 4000, np.uint16)
+    values[:15] = 100
+    dataset = runpy.run_path(str(TESTS / "radiograph" / "conftest.py"))["dx_dataset"](values, "1.2.840.10008.1.2.1")
+    dataset.PhotometricInterpretation = "MONOCHROME1"  # what is stored low is bright
+    dataset.ImagerPixelSpacing, dataset.PresentationIntentType = [0.2, 0.1], "FOR PROCESSING"
+    (tmp_path / "study").mkdir()
+    dataset.save_as(tmp_path / "study" / "IM000001", enforce_file_format=True)
+    assert main(["predict", str(run.path), str(tmp_path / "study"), "--output", str(tmp_path / "out")]) == 0
+    (answer,) = lines(capsys)
+    assert answer["file"] == str(tmp_path / "study" / "IM000001")
+    assert answer["size"] == [60, 40] and answer["spacing_mm"] == [0.2, 0.1]
+    mask = read_mask(answer["mask"])
+    assert mask.shape == (60, 40) and mask[:13].all() and not mask[17:].any()
+    assert answer["foreground_mm2"] == pytest.approx(mask.sum() * 0.02)
+    assert "FOR PROCESSING" in answer["warnings"][0] and "SECRET" not in json.dumps(answer).upper()
 
 
 def test_bad_files_are_reported_in_place_and_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

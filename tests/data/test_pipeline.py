@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 
 from kerasortho.config import Config, apply_settings, config_from_dict
-from kerasortho.data.samples import Sample
+from kerasortho.data.samples import Sample, load_samples
 from kerasortho.data.store import CONTENT, COUNTED, FOREGROUND, SampleStore
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph.preprocessing import Preprocessing
+from kerasortho.radiograph import read_radiograph
+from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
 
 tf = pytest.importorskip("tensorflow")
 from kerasortho.data.border_weights import border_weight_map  # noqa: E402
@@ -28,6 +30,7 @@ from kerasortho.data.pipeline import (  # noqa: E402
 )
 
 SIZE = (12, 10)
+TESTS = Path(__file__).parents[1]
 
 
 class FakeStore:
@@ -225,6 +228,35 @@ def test_files_of_all_kinds_go_through(tmp_path):
     assert images.max() == 1.0 and images.min() == 0.0
     overlap = (images[..., 0] > 0.5) == (targets[..., 0] > 0)
     assert overlap[:, 1:-1].mean() > 0.9
+
+
+@pytest.mark.parametrize("place", ["memory", "disk", "none"])
+def test_dicom_goes_through(tmp_path, place):
+    """Inverted, windowed 12-bit DICOM files of another shape, named in a manifest: as they are read one by one."""
+    pytest.importorskip("pydicom")
+    dx_dataset = runpy.run_path(str(TESTS / "radiograph" / "conftest.py"))["dx_dataset"]
+    rows = []
+    for i, split in enumerate(("train", "train", "val")):
+        values = np.tile(np.linspace(3400, 2000, 30).astype(np.uint16), (40, 1))
+        values[10 * i : 10 * i + 8] = 300
+        dataset = dx_dataset(values, "1.2.840.10008.1.2.1")
+        dataset.PhotometricInterpretation, dataset.BitsStored, dataset.HighBit = "MONOCHROME1", 12, 11
+        dataset.WindowCenter, dataset.WindowWidth = 2000, 3000
+        dataset.save_as(tmp_path / f"{i}", enforce_file_format=True)  # no ending, as on a hospital's disc
+        assert cv2.imwrite(str(tmp_path / f"mask{i}.png"), np.uint8(values == 300))
+        rows.append({"image": f"{i}", "mask": f"mask{i}.png", "group": f"{i}", "split": split})
+    runpy.run_path(str(TESTS / "tables.py"))["write_rows"](tmp_path / "m.csv", rows)
+    settings = config(f"data.manifest={tmp_path / 'm.csv'}")
+    samples = load_samples(settings.data, "segmentation").split("train")
+    store = SampleStore(samples, settings.preprocessing, place=place, folder=tmp_path / "cache")
+    images, targets = arrays(evaluation_batches(store, settings))
+    assert len(images) == 2
+    for i, (image, target) in enumerate(zip(images[..., 0], targets, strict=True)):
+        radiograph = read_radiograph(tmp_path / f"{i}")
+        assert radiograph.tags["format"] == "DICOM"
+        np.testing.assert_allclose(image, preprocess(radiograph.pixels, settings.preprocessing)[0], atol=1 / 65535)
+        bone = target[..., 0] > 0
+        assert image[bone].mean() > 0.8 > 0.4 > image[~bone].mean()  # low stored values are the bright ones
 
 
 def test_unreadable_image_is_named(tmp_path):
