@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -96,6 +97,9 @@ def _report(imported: Imported) -> None:
     rows = imported.manifest.rows
     excluded = sum(bool(row.get("exclude")) for row in rows)
     aside = f", {excluded} of them excluded" if excluded else ""
+    if "label" in imported.manifest.columns:
+        counts = Counter(row["label"] for row in rows)
+        click.echo(f"labels: {', '.join(f'{label} {number}' for label, number in sorted(counts.items()))}", err=True)
     click.echo(
         f"Wrote {imported.manifest.path}: {counted(len(rows), 'image')}{aside}. "
         f"Next: kerasortho data check {imported.manifest.path}"

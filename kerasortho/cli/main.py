@@ -61,6 +61,10 @@ def cli(session: Session | None, debug: bool) -> None:
     Research use; not a medical device.
     """
     prefer_onednn()
+    if os.environ.get("KERASORTHO_MAX_PIXELS"):  # mistyped, it would make every single file unreadable
+        from kerasortho.radiograph.reading import default_max_pixels
+
+        default_max_pixels()
     if session is not None:
         session.debug = session.debug or debug
         if not session.debug:

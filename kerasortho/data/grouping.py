@@ -186,6 +186,13 @@ def id_block_groups(manifest: Manifest, size: int) -> list[str]:
             f"{manifest.path}: numbers do not tell neighbours here, for {counted(len(twins), 'pair')} of images have "
             f"the same: {shorten(twins)}. Give groups in a column, and name it with --group-column."
         )
+    texts = {(before, after) for before, _, after in ids.values()}
+    if len(texts) > max(1, len(ids) // 2):  # the last number counts views, say, and the patient's stands before it
+        raise KerasOrthoError(
+            f"{manifest.path}: --id-blocks goes by the last number in a file's name, but most names differ elsewhere, "
+            f"too ({shorten(list(ids)[:_LISTED_NAMES])}), so hardly two images would share a block. Give groups in a "
+            "column, and name it with --group-column."
+        )
     return ["" if is_excluded(row) else _block(*ids[row["image"]], size) for row in manifest.rows]
 
 

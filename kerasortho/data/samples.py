@@ -164,6 +164,11 @@ def _check(
     samples: Sequence[Sample], classes: Sequence[str], task: Task, manifest: Manifest, labels: Sequence[str]
 ) -> None:
     training = [s for s in samples if s.split == "train"]
+    if labels and classes and not set(labels) & set(classes):
+        raise KerasOrthoError(
+            f"{manifest.path}: no image has one of the classes {', '.join(classes)}. Labels in the manifest: "
+            f"{', '.join(labels)}. Set data.classes to those to be learned, or data.label to another column."
+        )
     if not training:
         raise KerasOrthoError(
             f"{manifest.path}: no image is left to train on. Check the split column, data.where and the exclude column."

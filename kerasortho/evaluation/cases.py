@@ -88,8 +88,9 @@ def draw_classification_cases(judged: Classified, path: Path) -> None:
 
 
 def _selection(shown: int, images: int) -> str:
-    which = f"the {shown} images" if shown < images else "all images"
-    return f"Shown: {which}, those first whose true class was given the lowest probability"
+    if shown < images:
+        return f"Shown: the {shown} whose true class was given the lowest probability"
+    return "Shown: all, in the order of the probability given to the true class"
 
 
 def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:

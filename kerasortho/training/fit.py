@@ -62,7 +62,7 @@ def fit(
         config = load_config(config, settings)
     else:
         config = config_with(config.to_dict(), settings)
-    config = replace(config, name=name or config.name)
+    config = replace(config, name=config.name if name is None else name)
     folder = Path(runs) / config.name
     with _explained(config, folder):
         samples, model = _check(config)  # before the folder: its name may be among the things to be changed

@@ -172,6 +172,14 @@ def test_bugs_keep_their_traceback(failing, error):
         main(["fail"])
 
 
+def test_mistyped_limit_is_told_before_any_file_is_read(tmp_path, monkeypatch, capsys):
+    (tmp_path / "m.csv").write_text("image\na.png\n")
+    monkeypatch.setenv("KERASORTHO_MAX_PIXELS", "abc")
+    assert main(["data", "check", str(tmp_path / "m.csv"), "--exclude-broken"]) == 2
+    assert 'KERASORTHO_MAX_PIXELS is "abc"' in capsys.readouterr().err
+    assert (tmp_path / "m.csv").read_text() == "image\na.png\n"
+
+
 def test_interrupt(failing, capsys):
     failing(KeyboardInterrupt())
     assert main(["fail"]) == 130

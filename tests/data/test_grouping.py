@@ -46,6 +46,14 @@ def test_ids_that_say_nothing(table: Table) -> None:
     assert id_block_groups(twins.with_column("exclude", ["", "copy", "", "copy"]), 5) == ["0-4", "", "0-4", ""]
 
 
+def test_numbers_that_count_views(table: Table) -> None:
+    names = [f"{patient}-{view}-{side}.png" for patient in ("P07", "P08") for view, side in ((1, "L"), (2, "R"))]
+    with pytest.raises(KerasOrthoError, match=r"last number.*P07-1-L.png.*hardly two images.*--group-column"):
+        id_block_groups(table(image=names, exclude=[""] * 4), 20)
+    with_sides = table(image=["1L.png", "1R.png", "2L.png", "2R.png"], exclude=[""] * 4)
+    assert id_block_groups(with_sides, 20) == ["L 0-19", "R 0-19", "L 0-19", "R 0-19"]
+
+
 def test_column_groups(table: Table) -> None:
     manifest = table(image=["a", "b"], patient=["p", ""], exclude=["", "broken"])
     assert column_groups(manifest, "patient") == ["p", ""]

@@ -136,6 +136,10 @@ def refuse(path: Path, *words: str, task: str = "classification", **data: Any) -
 class TestRefused:
     """Every refusal names the manifest and what to do."""
 
+    def test_classes_that_no_image_has(self, manifest):
+        path = manifest("a.png,wrist,train,", "b.png,ankle,val,", header="image,label,split,fold")
+        refuse(path, "classes lower, upper", "ankle, wrist", "data.classes", classes=("lower", "upper"))
+
     def test_missing_column(self, manifest):
         refuse(manifest(), 'no column "labl"', "data.label", 'Did you mean "label"?', label="labl")
         refuse(manifest(), 'no column "msk"', "data.mask", task="segmentation", mask="msk")
