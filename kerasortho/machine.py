@@ -23,7 +23,7 @@ def prefer_onednn() -> None:
     """Let TensorFlow use oneDNN's kernels on any x86 processor, unless the user has set ``TF_ENABLE_ONEDNN_OPTS``.
 
     To be called before TensorFlow is imported. By itself it uses them only where the processor has AVX-512 VNNI or AMX;
-    without either, training is 1.3 to 2 times as fast with them (docs/results.md). Results differ in the last digits.
+    without either, training is 1.2 to 1.6 times as fast with them (docs/results.md). Results differ in the last digits.
     """
     os.environ.setdefault(ONEDNN, "1")
 
