@@ -49,6 +49,7 @@ class DataConfig:
     mask: str = "mask"  # segmentation: the column with the mask file
     ignore: str = "ignore"  # segmentation: the column with the doubtful-pixel mask, where there is one
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keep only rows with these values
+    balance: str | None = None  # a column, such as region, whose rare values an epoch shows more often
     fold: int | None = None  # with folds in the manifest: this fold tests, the next one validates
     cache: Literal["auto", "memory", "disk", "none"] = "auto"  # prepared (decoded, resized) images
     cache_dir: str | None = None  # None: $KERASORTHO_CACHE or ~/.cache/kerasortho
@@ -132,6 +133,8 @@ class Config:
              "name", "a name that a folder can have"),
             (self.data.fold is None or self.data.fold >= 0, "data.fold", "0, 1, 2, ..."),
             (self.data.workers >= 0, "data.workers", "0 (one a core) or a number of threads"),
+            (self.data.balance is None or fraction is None, "data.balance",
+             "null where training.foreground_fraction is set: both say what an epoch shows"),
             (len(phases) >= 1, "training.phases", "a list of at least one phase"),
             (all(p.epochs >= 1 for p in phases), "training.phases[].epochs", "at least 1"),
             (all(p.learning_rate > 0 for p in phases), "training.phases[].learning_rate", "above 0"),

@@ -6,7 +6,7 @@ and on e alone, and augmentation is stateless, so that a run can be resumed in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -26,12 +26,17 @@ Visits = tuple[np.ndarray, np.ndarray]  # sample numbers (N,) int64 in their ord
 def epoch_order(store: SampleStore, config: Config, epoch: int) -> np.ndarray:
     """Return the order (N,) int64 in which ``epoch`` visits the samples.
 
-    With ``training.foreground_fraction`` f, all samples with foreground are visited once, and so many drawn without
+    With ``data.balance`` some are visited more than once and others not, see `balanced_visits`. With
+    ``training.foreground_fraction`` f, all samples with foreground are visited once, and so many drawn without
     that the former make the share f. Raises KerasOrthoError if f is set and there is no foreground at all.
     """
     random = np.random.default_rng([config.training.seed, epoch])
     order = random.permutation(len(store))
     fraction = config.training.foreground_fraction
+    if config.data.balance is not None:
+        values = np.array([store.samples[i].row[config.data.balance] for i in order])
+        visits = balanced_visits(values).items()
+        return random.permutation(np.concatenate([np.resize(order[values == value], n) for value, n in visits]))
     if fraction is None:
         return order
     foreground = store.has_foreground[order]
@@ -42,6 +47,18 @@ def epoch_order(store: SampleStore, config: Config, epoch: int) -> np.ndarray:
         )
     wanted = round(foreground.sum() * (1 - fraction) / fraction)
     return random.permutation(np.concatenate([order[foreground], order[~foreground][:wanted]]))
+
+
+def balanced_visits(values: Sequence[str] | np.ndarray) -> dict[str, int]:
+    """Return how often an epoch visits the samples of each value, together as many as there are ``values``.
+
+    In proportion to the square root of their number: between as they come, where rare values are hardly seen, and all
+    alike, where they are learned by heart (Kang et al. 2020, "Decoupling representation and classifier for long-tailed
+    recognition", square-root sampling).
+    """
+    names, counts = np.unique(values, return_counts=True)
+    ends = np.floor(np.cumsum(np.sqrt(counts)) / np.sqrt(counts).sum() * len(values) + 0.5).astype(int)
+    return dict(zip(names.tolist(), np.diff(ends, prepend=0).tolist(), strict=True))
 
 
 def batches_an_epoch(store: SampleStore, config: Config) -> int:
@@ -56,17 +73,19 @@ class TrainingBatches:
     """
 
     def __init__(self, store: SampleStore, config: Config) -> None:
-        self._config = config
+        self._store, self._config = store, config
         self._visits = np.zeros(0, np.int64), np.zeros((0, 2), np.int32)
         self._dataset = _batches(store, config, lambda: self._visits, config.augmentation)
 
-    def of(self, epoch: int, order: np.ndarray) -> tf.data.Dataset:
-        """Return the batches of ``epoch`` for the sample numbers ``order``; see `_batches` for shapes.
+    def of(self, epoch: int, order: np.ndarray, begin: int = 0) -> tf.data.Dataset:
+        """Return the batches of ``epoch`` for its sample numbers ``order`` from place ``begin`` on; see `_batches`.
 
         To be gone through before the next epoch is asked for.
         """
-        seeds = np.stack([order, np.full(len(order), epoch * 1_000_003 + self._config.training.seed)], axis=1)
-        self._visits = order.astype(np.int64), seeds.astype(np.int32)
+        # another seed for each visit of one sample, or it would be augmented alike
+        chosen = order + len(self._store) * _visits_before(order)
+        seeds = np.stack([chosen, np.full(len(order), epoch * 1_000_003 + self._config.training.seed)], axis=1)
+        self._visits = order[begin:].astype(np.int64), seeds[begin:].astype(np.int32)
         return self._dataset
 
 
@@ -120,6 +139,15 @@ def _batches(
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread makes the end of every other epoch wait, for seconds
     return dataset.with_options(options)
+
+
+def _visits_before(order: np.ndarray) -> np.ndarray:
+    """Return (N,) how often each number of ``order`` stands before in it."""
+    places = np.argsort(order, kind="stable")
+    _, first, which = np.unique(order[places], return_index=True, return_inverse=True)
+    before = np.empty(len(order), np.int64)
+    before[places] = np.arange(len(order)) - first[which]
+    return before
 
 
 def _bit(target: tf.Tensor, bit: int) -> tf.Tensor:

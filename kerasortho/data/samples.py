@@ -78,12 +78,15 @@ def used_columns(data: DataConfig, task: Task) -> list[str]:
     """Return the columns of a manifest that decide the samples of ``task``, present or not."""
     truth = [data.label] if task == "classification" else [data.mask, data.ignore]
     split = "split" if data.fold is None else "fold"
-    return list(dict.fromkeys(["image", *truth, "group", split, "exclude", *data.where]))
+    balance = [data.balance] if data.balance else []
+    return list(dict.fromkeys(["image", *truth, "group", split, "exclude", *data.where, *balance]))
 
 
 def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
     truth = ("data.label", data.label) if task == "classification" else ("data.mask", data.mask)
     wanted = [truth, *(("data.where", column) for column in data.where)]
+    if data.balance is not None:
+        wanted.append(("data.balance", data.balance))
     if task == "segmentation" and data.ignore != DataConfig.ignore:  # the usual name may be absent: nothing is doubtful
         wanted.append(("data.ignore", data.ignore))
     wanted.append(("data.fold", "fold") if data.fold is not None else ("", "split"))

@@ -86,8 +86,11 @@ def resume(path: str | os.PathLike[str]) -> RunDirectory:
         model = _build(run.config, samples, pretrained=not started)
         stores, _ = _stores(run.config, samples)
         if changes := changed_software(run.document("environment")):
-            print(f"warning: {run.path} began with other software, so that the result may differ from an uninterrupted "
-                  f"run's: {', '.join(changes)}", file=sys.stderr)
+            print(
+                f"warning: {run.path} began with other software, so that the result may differ from an uninterrupted "
+                f"run's: {', '.join(changes)}",
+                file=sys.stderr,
+            )
         print(f"resuming {run.path}: {progression.epoch} of {run.config.epochs} epochs are done", file=sys.stderr)
         _train(run, model, stores, progression)
     return run

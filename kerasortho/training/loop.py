@@ -128,13 +128,13 @@ class Trainer:
     def _batches(self, start: float) -> dict[str, float]:
         """Train on the rest of the epoch's batches and return the epoch's mean loss and metrics."""
         at, size = self.progression, self.config.training.batch_size
-        order = epoch_order(self.train_store, self.config, at.epoch)[at.batch * size :]
+        order = epoch_order(self.train_store, self.config, at.epoch)
         if at.batch == 0:
             self.model.reset_metrics()
         saved = time.monotonic()
         label = f"epoch {at.epoch + 1}/{self.config.epochs}"
         with Progress(self.steps, label, quiet_end=True, done=at.batch) as progress:
-            for image, target in self.batches.of(at.epoch, order):
+            for image, target in self.batches.of(at.epoch, order, begin=at.batch * size):
                 logs = {name: float(value) for name, value in self.step(image, target).items()}
                 at.batch += 1
                 self._require_finite(logs, "loss")

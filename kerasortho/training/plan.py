@@ -14,6 +14,7 @@ import numpy as np
 from kerasortho.config import Config
 from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources
 from kerasortho.data.manifest import SPLITS
+from kerasortho.data.pipeline import balanced_visits
 from kerasortho.data.samples import SampleSet
 from kerasortho.errors import KerasOrthoError
 from kerasortho.models import count_parameters, unfreeze
@@ -51,6 +52,7 @@ def make_plan(
         "grouped_by": group_sources(s.row for s in samples.samples),
         "classes": _class_counts(config, samples),
         "left_out": dict(samples.left_out),
+        "balance": _visits(config, samples),
         "batches_an_epoch": steps,
         "phases": phases,
         "learn_batchnorm_from": config.model.options.get("learn_batchnorm_from"),
@@ -73,6 +75,9 @@ def describe_plan(plan: dict[str, Any]) -> str:
         rows.append((f"  {name}", ", ".join(f"{counts[s]} {s}" for s in SPLITS)))
     for reason, count in sorted(plan["left_out"].items(), key=lambda item: -item[1]):
         rows.append(("  left out", f"{count}: {reason}"))
+    if plan["balance"]:
+        visits = ", ".join(f"{name or '(empty)'} {n['visits']} of {n['images']}" for name, n in plan["balance"].items())
+        rows.append(("  balance", f"visits an epoch, of images: {visits}"))
     for number, phase in enumerate(plan["phases"], 1):
         what = f", unfrozen from {phase['unfreeze_from']}" if phase["unfreeze_from"] else ""
         rows.append((
@@ -110,6 +115,14 @@ def _class_counts(config: Config, samples: SampleSet) -> dict[str, dict[str, int
         return {}
     counts = Counter((s.label, s.split) for s in samples.samples)
     return {name: {split: counts[index, split] for split in SPLITS} for index, name in enumerate(samples.classes)}
+
+
+def _visits(config: Config, samples: SampleSet) -> dict[str, dict[str, int]]:
+    if config.data.balance is None:
+        return {}
+    values = [s.row[config.data.balance] for s in samples.split("train")]
+    images = Counter(values)
+    return {name: {"images": images[name], "visits": n} for name, n in balanced_visits(values).items()}
 
 
 def _forward_seconds(model: keras.Model, config: Config) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import runpy
+from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kerasortho.config import Config, apply_settings, config_from_dict
 from kerasortho.data.samples import Sample, load_samples
@@ -24,6 +28,7 @@ tf = pytest.importorskip("tensorflow")
 from kerasortho.data.border_weights import border_weight_map  # noqa: E402
 from kerasortho.data.pipeline import (  # noqa: E402
     TrainingBatches,
+    balanced_visits,
     batches_an_epoch,
     epoch_order,
     evaluation_batches,
@@ -123,6 +128,54 @@ class TestOrder:
             epoch_order(store, config("training.foreground_fraction=0.5"), 0)
 
 
+class TestBalance:
+    """Rare values of a column are shown more often."""
+
+    @staticmethod
+    def store() -> FakeStore:
+        store = FakeStore(100)
+        regions = ["hand"] * 64 + ["leg"] * 25 + ["hip"] * 9 + ["shoulder", ""]
+        store.samples = [replace(s, row={"region": region}) for s, region in zip(store.samples, regions, strict=True)]
+        return store
+
+    def test_visits_go_with_the_square_root(self):
+        visits = balanced_visits(["hand"] * 64 + ["leg"] * 25 + ["hip"] * 9 + ["shoulder", ""])
+        assert sum(visits.values()) == 100 and list(visits) == ["", "hand", "hip", "leg", "shoulder"]
+        for name, root in zip(visits, (1, 8, 3, 5, 1), strict=True):
+            assert visits[name] == pytest.approx(100 * root / 18, abs=1)
+
+    @given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=300))
+    def test_no_value_is_left_out(self, values):
+        visits = balanced_visits(values)
+        assert sum(visits.values()) == len(values) and set(visits) == set(values) and min(visits.values()) >= 1
+
+    def test_order(self):
+        store, settings = self.store(), config("data.balance=region")
+        orders = [epoch_order(store, settings, epoch) for epoch in range(3)]
+        for order in orders:
+            visits = Counter(store.samples[i].row["region"] for i in order)
+            assert visits == balanced_visits([s.row["region"] for s in store.samples])
+            times = Counter(order.tolist())
+            assert all(times[i] in (visits["hip"] // 9, visits["hip"] // 9 + 1) for i in range(89, 98))  # all alike
+            assert max(times[i] for i in range(64)) == 1 and batches_an_epoch(store, settings) == 25
+        assert {*orders[0].tolist()} != {*orders[1].tolist()}  # of the common ones, others
+        assert np.array_equal(orders[2], epoch_order(self.store(), settings, 2))
+
+    def test_a_repeated_image_is_augmented_anew(self):
+        settings = config(*AUGMENTED, "data.balance=region")
+        order = np.array([3, 1, 3, 3, 2])
+        images = arrays(TrainingBatches(self.store(), settings).of(0, order))[0]
+        assert (images[0] != images[2]).any() and (images[2] != images[3]).any()
+        once = arrays(TrainingBatches(self.store(), config(*AUGMENTED)).of(0, order[:2]))[0]
+        assert np.array_equal(images[:2], once)  # the first visit as ever
+        rest = arrays(TrainingBatches(self.store(), settings).of(0, order, begin=2))[0]
+        assert np.array_equal(rest, images[2:])
+
+    def test_refused_beside_foreground_fraction(self):
+        with pytest.raises(KerasOrthoError, match=r'"data.balance" must be null where training.foreground_fraction'):
+            config("data.balance=region", "training.foreground_fraction=0.5")
+
+
 class TestBatches:
     """What comes out."""
 
@@ -207,11 +260,11 @@ class TestAugmented:
         order = epoch_order(FakeStore(10), settings, 2)
         whole = arrays(TrainingBatches(FakeStore(10), settings).of(2, order))
         for done in (1, 2):
-            rest = arrays(TrainingBatches(FakeStore(10), settings).of(2, order[4 * done :]))
+            rest = arrays(TrainingBatches(FakeStore(10), settings).of(2, order, begin=4 * done))
             assert all(np.array_equal(a[4 * done :], b) for a, b in zip(whole, rest, strict=True))
 
     def test_nothing_left_is_no_batch(self):
-        assert list(TrainingBatches(FakeStore(4), config()).of(0, np.arange(4)[4:])) == []
+        assert list(TrainingBatches(FakeStore(4), config()).of(0, np.arange(4), begin=4)) == []
 
 
 def test_files_of_all_kinds_go_through(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kerasortho.config import DataConfig
-from kerasortho.data.samples import load_samples
+from kerasortho.data.samples import load_samples, used_columns
 from kerasortho.errors import KerasOrthoError
 
 HEADER = "image,mask,ignore,label,group,split,fold,exclude,side"
@@ -144,6 +144,7 @@ class TestRefused:
         refuse(manifest(), 'no column "labl"', "data.label", 'Did you mean "label"?', label="labl")
         refuse(manifest(), 'no column "msk"', "data.mask", task="segmentation", mask="msk")
         refuse(manifest(), 'no column "sid"', "data.where", 'Did you mean "side"?', where={"sid": ("left",)})
+        refuse(manifest(), 'no column "sid"', "data.balance", 'Did you mean "side"?', balance="sid")
 
     def test_no_split(self, manifest):
         path = manifest("a.png,upper", "b.png,lower", header="image,label")
@@ -190,3 +191,9 @@ def test_a_column_of_doubtful_pixels_that_is_named_must_be_there(manifest):
 def test_the_labels_that_are_there_are_named_where_the_classes_do_not_fit(manifest):
     with pytest.raises(KerasOrthoError, match="Labels in the manifest: lower, upper"):
         load(manifest(), classes=("lower", "ankle"))
+
+
+def test_columns_that_decide_a_run():
+    data = DataConfig("m.csv", label="limb", where={"quality": ("A",)}, balance="region", fold=1)
+    assert used_columns(data, "classification") == ["image", "limb", "group", "fold", "exclude", "quality", "region"]
+    assert used_columns(DataConfig("m.csv"), "segmentation") == ["image", "mask", "ignore", "group", "split", "exclude"]

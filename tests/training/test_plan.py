@@ -76,6 +76,13 @@ def test_table_for_people(make):
     assert text.index("12: no label") < text.index("3: excluded: broken")  # the larger first
 
 
+def test_balance_tells_the_visits(make):
+    plan, _ = make("data.balance=group")
+    assert plan["balance"] == {f"train{i}": {"images": 2, "visits": 2} for i in range(11)}
+    assert "balance    visits an epoch, of images: train0 2 of 2, train1 2 of 2" in describe_plan(plan)
+    assert make()[0]["balance"] == {} and "balance" not in describe_plan(make()[0])
+
+
 def test_learning_batchnorm_is_told_where_a_phase_unfreezes(make):
     plan, _ = make()
     assert "batchnorm" not in describe_plan(plan)
