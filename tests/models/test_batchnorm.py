@@ -10,6 +10,7 @@ import pytest
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.models import build_model, get_base, unfreeze
+from kerasortho.models.backbones import build_backbone
 from kerasortho.models.batchnorm import MOMENTUM, learning_batchnorm
 from kerasortho.training.losses import classification_loss
 
@@ -113,3 +114,22 @@ def test_complete_file_leaves_all_of_it_frozen(real_data: Path) -> None:
     path = real_data / "weights" / "mobilenetv2_imagenet_1.0_224_no_top_from-int8.weights.h5"
     model = build_model("mobilenetv2", input_size=(32, 32), classes=2, weights=path)
     assert get_base(model).learn_batchnorm_from is None and learning(model) == []
+
+
+def zero_scales(base: keras.Model) -> list[str]:
+    return [layer.name for layer in base.layers if is_batchnorm(layer) and not np.any(layer.gamma)]
+
+
+def test_untrained_residual_branches_begin_at_zero(incomplete: Path) -> None:
+    assert zero_scales(get_base(classifier(incomplete))) == ["block_14_project_BN", "block_15_project_BN"]
+    assert zero_scales(get_base(classifier(incomplete, learn_batchnorm_from=None))) == []
+    resnet = build_backbone("resnet50", (32, 32), weights=None)  # its projections end in BatchNorm, too
+    assert len(zero_scales(resnet)) == 16 and all(name.endswith("_3_bn") for name in zero_scales(resnet))
+    # what ends a block here is the next one's shortcut: zero would leave nothing
+    assert zero_scales(build_backbone("efficientnetv2b0", (32, 32), weights=None)) == []
+
+
+def test_a_network_of_zero_branches_still_answers() -> None:
+    images = np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
+    answers = np.asarray(build_model("resnet50", input_size=(32, 32), classes=2, weights=None)(images))
+    assert np.isfinite(answers).all() and np.abs(answers[0] - answers[1]).max() > 1e-3
