@@ -21,6 +21,9 @@ HTTP_STATUS = {
 }
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _ASSERTION = re.compile(r"assertion failed: \[(.*?)\]", re.DOTALL)
+# What TensorFlow puts around its own words: a header, the operation, where it was defined, and the call.
+_AROUND = re.compile(r"\s*$|\s|Graph execution error|Detected at |<stack traces|Node: |\d+ root error")
+_CALL = re.compile(r"\s*\[Op:\w+\].*$", re.DOTALL)
 
 
 class Refusal(Exception):
@@ -49,9 +52,15 @@ def from_error(error: Exception) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, tf.errors.OpError):
-        assertion = _ASSERTION.search(error.message)  # the model's own words, without the names of operations
-        message = assertion[1].strip() if assertion else error.message.strip().splitlines()[0]
-        return Refusal(_CODES.get(error.error_code, grpc.StatusCode.INTERNAL), message)
+        return Refusal(_CODES.get(error.error_code, grpc.StatusCode.INTERNAL), _reason(error.message))
     if isinstance(error, MemoryError):
         return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "The server is out of memory.")
     return Refusal(grpc.StatusCode.INTERNAL, f"Internal error of the server: {type(error).__name__}.")
+
+
+def _reason(message: str) -> str:
+    """Return the reason in the message of a TensorFlow error: the model's own words, or the first line that is one."""
+    if assertion := _ASSERTION.search(message):
+        return assertion[1].strip()
+    lines = [line for line in _CALL.sub("", message).splitlines() if not _AROUND.match(line)]
+    return lines[0].strip() if lines else "The model failed, and TensorFlow gives no reason."

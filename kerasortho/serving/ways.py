@@ -31,6 +31,7 @@ from kerasortho.radiograph.preprocessing import Preprocessing, preprocess, to_na
 from kerasortho.radiograph.reading import read_radiograph
 from kerasortho.serving.client import ServerPredictor
 from kerasortho.serving.connection import connect, plain_row
+from kerasortho.serving.refusal import from_error
 from kerasortho.serving.server import Addresses, EmbeddedServer
 from kerasortho.training.run import RunDirectory
 
@@ -85,7 +86,7 @@ class SavedModelWay:
         try:
             return plain_row(self._answer(**{IMAGE_BYTES: tf.constant([image])}))
         except tf.errors.InvalidArgumentError as error:
-            raise KerasOrthoError(error.message.strip().splitlines()[-1]) from None
+            raise KerasOrthoError(from_error(error).message) from None  # in the words that a server would use
 
     def tensor(self, image: np.ndarray) -> np.ndarray:
         """See Way."""
