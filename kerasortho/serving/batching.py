@@ -49,7 +49,9 @@ class Batcher:
             thread.start()
 
     def check_size(self, size: int) -> None:
-        """Raise Refusal for a request that is larger than any batch."""
+        """Raise Refusal for a request that is larger than any batch, or empty: the queue counts images alone."""
+        if size < 1:
+            raise invalid("The request is empty: at least one image is expected.")
         if size > self.settings.max_batch_size:
             raise invalid(f"Task size {size} is larger than maximum input batch size {self.settings.max_batch_size}")
 
@@ -62,7 +64,7 @@ class Batcher:
         task = _Task(inputs, size, time.monotonic())
         with self._changed:
             if self._stopping:
-                raise Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+                raise _stopping()
             queue = self._queues.get(signature, deque())
             room = self.settings.max_enqueued_batches * self.settings.max_batch_size
             if sum(waiting.size for waiting in queue) + size > room:
@@ -79,6 +81,17 @@ class Batcher:
         """Return how many images wait in all queues."""
         with self._changed:
             return sum(task.size for queue in self._queues.values() for task in queue)
+
+    def refuse_waiting(self) -> None:
+        """Refuse what waits, and whatever comes from now on; batches that are being computed are answered."""
+        with self._changed:
+            self._stopping = True
+            refused = [task for queue in self._queues.values() for task in queue]
+            self._queues.clear()
+            self._changed.notify_all()
+        for task in refused:
+            if task.answer.set_running_or_notify_cancel():
+                task.answer.set_exception(_stopping())
 
     def stop(self) -> None:
         """Answer what waits, then end the threads."""
@@ -145,6 +158,10 @@ class Batcher:
                 task.answer.set_exception(refusal)
             else:
                 task.answer.set_result(answer)
+
+
+def _stopping() -> Refusal:
+    return Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
 
 
 def _run_together(signature: Signature, tasks: list[_Task]) -> list[Tensors]:

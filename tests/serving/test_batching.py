@@ -141,14 +141,18 @@ def test_whatever_is_raised_is_answered_and_the_thread_goes_on(make: Callable[..
 
 
 def test_outputs_of_another_length_are_never_dealt_out(make: Callable[..., Batcher]) -> None:
-    class Short:
-        def run(self, inputs: Any) -> Any:
-            return {"y": np.zeros(1)}
+    """Neither to two requests that were joined, nor to each of them alone."""
+    sizes = []
 
-    batcher = make(batch=2, timeout_ms=60_000)
-    first, second = ask(batcher, Short(), 1, 2), None
-    assert refusal(first).code == grpc.StatusCode.INTERNAL
-    assert second is None
+    class Long:
+        def run(self, inputs: Any) -> Any:
+            sizes.append(len(inputs["x"]))
+            return {"y": np.zeros(3)}
+
+    batcher, model = make(batch=2, timeout_ms=60_000), Long()
+    first, second = ask(batcher, model, 1), ask(batcher, model, 2)
+    assert [refusal(answer).code for answer in (first, second)] == [grpc.StatusCode.INTERNAL] * 2
+    assert sizes == [2, 1, 1]
 
 
 def test_a_full_queue_refuses_and_takes_requests_again_later(make: Callable[..., Batcher]) -> None:
@@ -171,6 +175,13 @@ def test_requests_larger_than_a_batch(make: Callable[..., Batcher]) -> None:
         ask(make(batch=2), Doubling(), 1, 2, 3)
 
 
+def test_requests_without_images(make: Callable[..., Batcher]) -> None:
+    """They would take no room in the queue, however many there are."""
+    with pytest.raises(Refusal, match="at least one image") as error:
+        ask(make(), Doubling())
+    assert error.value.http_status == 400
+
+
 def test_requests_that_were_given_up_are_not_computed(make: Callable[..., Batcher]) -> None:
     gate = threading.Event()
     batcher, model = make(batch=1, timeout_ms=0), Doubling(gate)
@@ -181,6 +192,22 @@ def test_requests_that_were_given_up_are_not_computed(make: Callable[..., Batche
     gate.set()
     assert first.result(30) and kept.result(30)["y"].tolist() == [6]
     assert len(model.batches) == 2
+
+
+def test_refusing_what_waits(make: Callable[..., Batcher]) -> None:
+    gate = threading.Event()
+    batcher, model = make(batch=1, timeout_ms=0), Doubling(gate)
+    running = ask(batcher, model, 1)
+    assert model.busy.wait(30)
+    waiting = [ask(batcher, model, 2), ask(batcher, model, 3)]
+    batcher.refuse_waiting()
+    assert [refusal(answer).http_status for answer in waiting] == [503, 503] and batcher.waiting() == 0
+    with pytest.raises(Refusal, match="stopping"):
+        ask(batcher, model, 4)
+    gate.set()
+    assert running.result(30)["y"].tolist() == [2]
+    batcher.stop()
+    assert model.batches == [1]
 
 
 def test_stopping_answers_what_waits(make: Callable[..., Batcher]) -> None:
