@@ -27,13 +27,23 @@ Inputs = Mapping[str, TensorInfo]
 _B64 = "b64"
 _BYTES_SUFFIX = "_bytes"
 _DEEPEST = 16  # dimensions of an array
+_SPARE_COMMAS = 1000  # of a body, beside those between the values
 _JSON_TYPES = {type(None): "Null", bool: "Bool", dict: "Object", list: "Array", str: "String"}
 
 
-def read_request(body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return the signature's name, empty for the default one, and the JSON object. Raises Refusal."""
+def read_request(body: bytes, most_values: float = math.inf) -> tuple[str, dict[str, Any]]:
+    """Return the signature's name, empty for the default one, and the JSON object. Raises Refusal.
+
+    most_values: how many values the model takes. A body with far more of them is not parsed: as Python objects they
+    would take up to twenty times the memory of the text. Base64 has no commas, so images have few.
+    """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
+    if (commas := body.count(b",")) > 2 * most_values + _SPARE_COMMAS:
+        raise invalid(
+            f"The document has {commas + 1} values; the model's signatures take {most_values:.0f} at most in one "
+            "request. Send images as files (base64), or fewer of them."
+        )
     try:
         document = json.loads(body)  # NaN and infinities included, as TensorFlow Serving wants it
     except json.JSONDecodeError as error:
@@ -178,6 +188,8 @@ def _tensor(value: Any, info: TensorInfo, *, row_format: bool) -> np.ndarray:
 def _reader(dtype: tf.DType) -> Callable[[Any], Any]:
     """Return what turns one JSON value into an element, or refuses it."""
 
+    limits = np.finfo(dtype.as_numpy_dtype) if dtype.is_floating else None
+
     def wrong(value: Any) -> Refusal:
         kind = _JSON_TYPES.get(type(value), "Number")
         return invalid(f"JSON Value: {_show(value)} Type: {kind} is not of expected type: {dtype.name}")
@@ -192,7 +204,7 @@ def _reader(dtype: tf.DType) -> Callable[[Any], Any]:
     def number(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong(value)
-        limits = np.finfo(dtype.as_numpy_dtype)
+        assert limits is not None
         most = (2 << limits.nmant) - 1 if isinstance(value, int) else float(limits.max)
         if abs(value) > most and value not in (math.inf, -math.inf):
             raise invalid(f"Cannot convert JSON value: {_show(value)} to {dtype.name} without loss of precision.")

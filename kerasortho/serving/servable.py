@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ class Signature:
             raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
         return sizes.pop()
 
+    def most_values(self, batch: int) -> float:
+        """Return how many values the inputs of ``batch`` rows have at most: infinitely many where a size is open."""
+        return sum(
+            batch
+            * math.prod(math.inf if dimension.size < 0 else dimension.size for dimension in info.tensor_shape.dim[1:])
+            for info in self.definition.inputs.values()
+        )
+
     def _check_names(self, given: set[str]) -> None:
         wanted = set(self.definition.inputs)
         if len(given) != len(wanted):
@@ -96,6 +105,10 @@ class Servable:
         self.signatures = {
             key: Signature(self.definitions[key], function) for key, function in self._model.signatures.items()
         }
+
+    def most_values(self, batch: int) -> float:
+        """Return how many values a request of ``batch`` rows has at most, whichever its signature."""
+        return max((signature.most_values(batch) for signature in self.signatures.values()), default=math.inf)
 
     def warm_up(self, folder: Path) -> None:
         """Answer the requests that lie beside the model, as TensorFlow Serving does (its guide "SavedModel Warmup")."""

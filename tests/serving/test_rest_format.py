@@ -80,6 +80,16 @@ def test_bytes() -> None:
             read({"inputs": [wrong]} if "b64" in wrong else {"inputs": wrong}, image_bytes=tf.string)
 
 
+def test_far_too_many_values_are_not_parsed() -> None:
+    body = b'{"instances": [' + b"1," * 1300  # and no end
+    with pytest.raises(Refusal, match=r"has 1301 values; the model's signatures take 100 at most"):
+        read_request(body, 100)
+    with pytest.raises(Refusal, match="JSON Parse error"):
+        read_request(body, 200)
+    with pytest.raises(Refusal, match="JSON Parse error"):
+        read_request(body)
+
+
 def test_empty_columns_have_no_rows() -> None:
     assert read({"inputs": []}, image_bytes=tf.string)["image_bytes"].shape == (0,)
 
