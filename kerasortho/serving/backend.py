@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
@@ -26,7 +26,7 @@ class Backend:
 
     Attributes:
         ready: whether all models of the first look are loaded and the server is not stopping.
-        running: requests being received or answered.
+        running: requests being received or answered; over REST until the client has the answer.
     """
 
     def __init__(self, repository: Repository, batcher: Batcher, metrics: Metrics, limits: Limits) -> None:
@@ -48,8 +48,11 @@ class Backend:
         return self.loaded and not self.stopping and any(self.repository.available().values())
 
     @contextmanager
-    def admit(self, size: int) -> Iterator[None]:
-        """Let in a request of so many bytes while the block lasts. Raises Refusal where there is no room."""
+    def admit(self, size: int) -> Iterator[Callable[[int], None]]:
+        """Let in a request of so many bytes while the block lasts. Raises Refusal where there is no room.
+
+        Yields what is called with the number of bytes that are held instead from then on, such as those of the answer.
+        """
         if self.stopping:
             raise Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping: send the request again.")
         if self._bytes + size > self.limits.waiting_bytes:
@@ -58,13 +61,20 @@ class Backend:
                 f"The server has no room for {byte_size(size)}: requests of {byte_size(self._bytes)} are being "
                 f"answered and {byte_size(self.limits.waiting_bytes)} is the limit. Send it again later.",
             )
+        held = size
+
+        def hold(size: int) -> None:
+            nonlocal held
+            self._bytes += size - held
+            held = size
+
         self.running += 1
         self._bytes += size
         try:
-            yield
+            yield hold
         finally:
             self.running -= 1
-            self._bytes -= size
+            self._bytes -= held
 
     async def predict(self, signature: Signature, inputs: Tensors, size: int) -> Tensors:
         """Return the outputs for checked inputs of batch size ``size``. Raises Refusal."""

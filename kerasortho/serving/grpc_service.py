@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
 import tensorflow as tf
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
@@ -23,13 +22,15 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from kerasortho.serving.backend import Backend, signature_name, spec_of
 from kerasortho.serving.refusal import Refusal, from_error, invalid
 from kerasortho.serving.servable import Signature, Tensors
+from kerasortho.serving.settings import Limits
 
 Response = TypeVar("Response")
+Method = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
 logger = logging.getLogger(__name__)
 
 
-def make_server(backend: Backend) -> grpc.aio.Server:
-    """Return a server, without a port yet, that answers for ``backend``."""
+def make_server(backend: Backend, receiver: Receiver) -> grpc.aio.Server:
+    """Return a server, without a port yet, that answers for ``backend`` what ``receiver`` receives."""
     batching = backend.batcher.settings
     most = batching.max_batch_size * (batching.max_enqueued_batches + batching.num_batch_threads)
     server = grpc.aio.server(
@@ -37,16 +38,63 @@ def make_server(backend: Backend) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),  # else a second server would silently take half of the requests
             ("grpc.max_receive_message_length", backend.limits.request_bytes),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_allowed_incoming_connections", backend.limits.connections),
+            ("grpc.http2.bdp_probe", 0),  # else what nobody reads yet may grow to megabytes a call
         ],
         # What comes beyond is refused with RESOURCE_EXHAUSTED before it is looked at.
         maximum_concurrent_rpcs=2 * most,
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(backend), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(backend), server)
+    predictions, models = PredictionService(backend), ModelService(backend)
+    services = {
+        "tensorflow.serving.PredictionService": {
+            "Predict": receiver.handler(predictions.Predict, PredictRequest),
+            "GetModelMetadata": receiver.handler(predictions.GetModelMetadata, GetModelMetadataRequest),
+        },
+        "tensorflow.serving.ModelService": {
+            "GetModelStatus": receiver.handler(models.GetModelStatus, GetModelStatusRequest)
+        },
+    }
+    handlers = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+    server.add_generic_rpc_handlers(tuple(handlers))
     return server
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class Receiver:
+    """Receives messages a few at a time, so that what is in memory before it is admitted has a bound.
+
+    gRPC tells no size in advance, and reads the message of a plain call before the method is asked. Towards the method
+    a call is therefore a stream of messages, of which it reads one: to the client that makes no difference.
+
+    Attributes:
+        slots: free while another message may be received.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._seconds = limits.upload_seconds
+        self.slots = asyncio.Semaphore(max(1, limits.waiting_bytes // limits.request_bytes))
+
+    def handler(self, method: Method, request_type: Any) -> grpc.RpcMethodHandler:
+        """Return what gRPC calls for ``method``."""
+
+        async def receive_and_answer(requests: object, context: grpc.aio.ServicerContext) -> Any:
+            return await method(await self._receive(context), context)
+
+        return grpc.stream_unary_rpc_method_handler(
+            receive_and_answer, request_type.FromString, lambda response: response.SerializeToString()
+        )
+
+    async def _receive(self, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            async with self.slots:
+                message = await asyncio.wait_for(context.read(), self._seconds)
+        except asyncio.TimeoutError:
+            return await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "The message did not arrive in time.")
+        if message is grpc.aio.EOF:
+            return await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The call has no message.")
+        return message
+
+
+class PredictionService:
     """Predict and GetModelMetadata."""
 
     def __init__(self, backend: Backend) -> None:
@@ -88,7 +136,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return await _answer(answer(), context)
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """GetModelStatus."""
 
     def __init__(self, backend: Backend) -> None:

@@ -17,6 +17,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,6 +25,8 @@ import grpc
 from fastapi import FastAPI, Request, Response
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
@@ -41,6 +44,7 @@ _WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<
 _PREDICTION = re.compile(_WHICH + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
 _STATUS = re.compile(_WHICH + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 _LARGEST_VERSION = (1 << 63) - 1
+_PIECE = 1 << 16  # bytes of an answer that are handed over at once; the next ones wait until the client has read
 logger = logging.getLogger(__name__)
 
 
@@ -61,18 +65,38 @@ def make_app(backend: Backend) -> FastAPI:
     async def metrics() -> Response:
         return Response(backend.metrics.page(), media_type=CONTENT_TYPE)
 
-    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
-    async def model(request: Request) -> Response:
-        return await _answer(backend, request)
-
+    methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+    app.router.routes.append(Route("/v1/{path:path}", _Models(backend), methods=methods))
     return app
 
 
-async def _answer(backend: Backend, request: Request) -> Response:
+class _Models:
+    """The addresses of the models. A request counts as running until its client has received the answer."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with ExitStack() as admission:
+            response = await _answer(self._backend, Request(scope, receive), admission)
+            with contextlib.suppress(asyncio.TimeoutError):  # the server then ends the connection of who does not read
+                await asyncio.wait_for(_send(response, send), self._backend.limits.download_seconds)
+
+
+async def _send(response: Response, send: Send) -> None:
+    """Send in pieces: `send` waits for the client before it takes more, but takes whatever it gets into memory."""
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    body = bytes(response.body)
+    for start in range(0, len(body), _PIECE):
+        await send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer(backend: Backend, request: Request, admission: ExitStack) -> Response:
     try:
         path = request.scope["raw_path"].decode("ascii", "replace")
         if request.method == "POST" and (match := _PREDICTION.fullmatch(path)):
-            return await _timed_prediction(backend, request, _spec(match), match["method"].lower())
+            return await _timed_prediction(backend, request, admission, _spec(match), match["method"].lower())
         if request.method == "GET" and (match := _STATUS.fullmatch(path)):
             return _describe(backend, _spec(match), metadata=bool(match["metadata"]))
         if request.method == "GET" and path.rstrip("/").lower() == "/v1/models":
@@ -105,10 +129,12 @@ def _describe(backend: Backend, spec: ModelSpec, *, metadata: bool) -> Response:
     return _json({"model_spec": _plain(response.model_spec), "metadata": {SIGNATURE_DEF: _plain(signatures)}})
 
 
-async def _timed_prediction(backend: Backend, request: Request, spec: ModelSpec, method: str) -> Response:
+async def _timed_prediction(
+    backend: Backend, request: Request, admission: ExitStack, spec: ModelSpec, method: str
+) -> Response:
     start, code = time.monotonic(), grpc.StatusCode.INTERNAL
     try:
-        response = await _predict(backend, request, spec, method)
+        response = await _predict(backend, request, admission, spec, method)
         code = grpc.StatusCode.OK
         return response
     except Refusal as refusal:
@@ -120,23 +146,27 @@ async def _timed_prediction(backend: Backend, request: Request, spec: ModelSpec,
         backend.metrics.seconds.labels(model, "rest").observe(time.monotonic() - start)
 
 
-async def _predict(backend: Backend, request: Request, spec: ModelSpec, method: str) -> Response:
+async def _predict(backend: Backend, request: Request, admission: ExitStack, spec: ModelSpec, method: str) -> Response:
     try:
-        with backend.admit(_announced_size(backend, request)):
-            body = await _read_body(backend, request)
-            if method != "predict":
-                raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f":{method} is not served; the models answer to :predict.")
-            name, document = await asyncio.to_thread(read_request, body)
-            with backend.repository.use(spec) as servable:
-                name = signature_name(name)
-                signature = servable.signatures.get(name)
-                if signature is None:
-                    raise invalid(f'Serving signature name: "{name}" not found in signature def')
-                inputs, rows, size = await asyncio.to_thread(_checked_inputs, backend, signature, document)
-                del body, document
-                outputs = await backend.predict(signature, inputs, size)
-            return await asyncio.to_thread(lambda: _json(write_answer(outputs, rows)))
+        hold = admission.enter_context(backend.admit(_announced_size(backend, request)))
+        body = await _read_body(backend, request)
+        if method != "predict":
+            raise Refusal(grpc.StatusCode.UNIMPLEMENTED, f":{method} is not served; the models answer to :predict.")
+        with backend.repository.use(spec) as servable:
+            most = servable.most_values(backend.batcher.settings.max_batch_size)
+            name, document = await asyncio.to_thread(read_request, body, most)
+            name = signature_name(name)
+            signature = servable.signatures.get(name)
+            if signature is None:
+                raise invalid(f'Serving signature name: "{name}" not found in signature def')
+            inputs, rows, size = await asyncio.to_thread(_checked_inputs, backend, signature, document)
+            del body, document
+            outputs = await backend.predict(signature, inputs, size)
+        response = await asyncio.to_thread(lambda: _json(write_answer(outputs, rows)))
+        hold(len(response.body))
+        return response
     except Refusal:
+        admission.close()  # others may have the room while the rest of this request arrives
         await _discard(backend, request)
         raise
 

@@ -20,13 +20,17 @@ import uvicorn
 from kerasortho.errors import KerasOrthoError
 from kerasortho.serving.backend import Backend
 from kerasortho.serving.batching import Batcher
-from kerasortho.serving.grpc_service import make_server
+from kerasortho.serving.folder import require_models
+from kerasortho.serving.grpc_service import Receiver, make_server
+from kerasortho.serving.http_connections import bounded
 from kerasortho.serving.metrics import Metrics
 from kerasortho.serving.repository import Repository
 from kerasortho.serving.rest import make_app
 from kerasortho.serving.settings import Limits, read_batching
 
 POLL_SECONDS = 2.0
+SILENT_SECONDS = 75  # until a connection without a request is closed
+LAST_SECONDS = 5  # for answers that are on their way to clients when the server ends
 logger = logging.getLogger(__name__)
 
 
@@ -66,12 +70,14 @@ class EmbeddedServer:
     ) -> None:
         self._wanted = addresses
         self._poll_seconds = poll_seconds
+        require_models(folder)
         metrics = Metrics()
         self.repository = Repository(folder, metrics)
-        self._require_models(folder)
         self.backend = Backend(self.repository, Batcher(read_batching(folder), metrics), metrics, limits or Limits())
+        self.receiver = Receiver(self.backend.limits)
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watcher = threading.Thread(target=self._watch, name="repository", daemon=True)
 
     def run(self, started: Callable[[Addresses], None] = lambda addresses: None) -> None:
         """Serve until `stop`, or in the main thread SIGTERM or Ctrl-C; the second of these ends at once.
@@ -82,6 +88,7 @@ class EmbeddedServer:
             asyncio.run(self._run(started))
         finally:
             self._loop = None
+            self._finish_threads()
 
     def stop(self) -> None:
         """Refuse new requests, answer those that run, and end. From any thread."""
@@ -93,24 +100,25 @@ class EmbeddedServer:
         for gpu in tf.config.list_physical_devices("GPU"):
             with contextlib.suppress(RuntimeError):
                 tf.config.experimental.set_memory_growth(gpu, True)
-        rest_socket = _listen(self._wanted)
-        grpc_server = make_server(self.backend)
-        addresses = Addresses(self._wanted.host, rest_socket.getsockname()[1], _bind(grpc_server, self._wanted))
-        config = uvicorn.Config(
-            make_app(self.backend), log_config=None, access_log=False, lifespan="off", timeout_keep_alive=75
-        )
-        rest_server = _Uvicorn(config)
-        watcher = threading.Thread(target=self._watch, name="repository", daemon=True)
-        with self._signals():
+        grpc_server = make_server(self.backend, self.receiver)
+        with contextlib.closing(_listen(self._wanted)) as rest_socket, self._signals():
+            addresses = Addresses(self._wanted.host, rest_socket.getsockname()[1], _bind(grpc_server, self._wanted))
+            rest_server = _Uvicorn(self._rest_config())
             await grpc_server.start()
             rest_task = asyncio.create_task(rest_server.serve([rest_socket]))
-            watcher.start()
+            self._watcher.start()
             started(addresses)
             await self._stop.wait()
             await self._finish_requests()
             rest_server.should_exit = True
-            await asyncio.gather(rest_task, grpc_server.stop(1.0))
-            await asyncio.to_thread(self._finish_threads, watcher)
+            await asyncio.gather(rest_task, grpc_server.stop(LAST_SECONDS))
+            await asyncio.to_thread(self._finish_threads)  # in here: a second signal ends the process at once
+
+    def _rest_config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            make_app(self.backend), http=bounded(self.backend.limits.connections), ws="none", log_config=None,
+            access_log=False, lifespan="off", timeout_keep_alive=SILENT_SECONDS, timeout_graceful_shutdown=LAST_SECONDS,
+        )  # fmt: skip
 
     async def _finish_requests(self) -> None:
         self.backend.stopping = True
@@ -120,15 +128,17 @@ class EmbeddedServer:
             await asyncio.sleep(0.02)
         if self.backend.running:
             logger.warning("%d requests were not answered in time.", self.backend.running)
+        self.backend.batcher.refuse_waiting()
 
     @property
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None
         return self._loop
 
-    def _finish_threads(self, watcher: threading.Thread) -> None:
+    def _finish_threads(self) -> None:
         self.repository.stop()
-        watcher.join()
+        if self._watcher.ident is not None:  # it was started
+            self._watcher.join()
         self.backend.batcher.stop()
 
     def _watch(self) -> None:
@@ -137,13 +147,6 @@ class EmbeddedServer:
         self.backend.loaded = True
         logger.info("Ready." if self.backend.ready else "No model can be served yet; see above.")
         self.repository.watch(self._poll_seconds)
-
-    def _require_models(self, folder: Path) -> None:
-        if not folder.is_dir() or not self.repository.configured():
-            raise KerasOrthoError(
-                f"{folder} holds no exported models. `kerasortho export RUN --to {folder}` writes one there; name the "
-                "folder that holds the models' folders, not one of these."
-            )
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -176,15 +179,10 @@ class _Uvicorn(uvicorn.Server):
 
 
 def _listen(addresses: Addresses) -> socket.socket:
-    family = socket.AF_INET6 if ":" in addresses.host else socket.AF_INET
     try:
-        return socket.create_server((addresses.host, addresses.rest_port), family=family, backlog=1024)
+        return _socket(addresses.host, addresses.rest_port)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise _in_use("REST", addresses.rest, "--rest-port") from None
-        raise KerasOrthoError(
-            f"Cannot listen at {addresses.rest}: {error.strerror or error}. Is --host right?"
-        ) from None
+        raise _not_bound(error, "REST", addresses.rest, "--rest-port") from None
 
 
 def _bind(server: object, addresses: Addresses) -> int:
@@ -192,13 +190,28 @@ def _bind(server: object, addresses: Addresses) -> int:
         port = server.add_insecure_port(addresses.grpc)  # type: ignore[attr-defined]
     except RuntimeError:
         port = 0
-    if not port:
-        raise _in_use("gRPC", addresses.grpc, "--port")
-    return int(port)
+    if port:
+        return int(port)
+    try:  # gRPC does not tell the reason
+        _socket(addresses.host, addresses.grpc_port).close()
+        reason = OSError("gRPC gives no reason")
+    except OSError as error:
+        reason = error
+    raise _not_bound(reason, "gRPC", addresses.grpc, "--port")
 
 
-def _in_use(protocol: str, address: str, option: str) -> KerasOrthoError:
+def _socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def _not_bound(error: OSError, protocol: str, address: str, option: str) -> KerasOrthoError:
+    if error.errno == errno.EADDRINUSE:
+        return KerasOrthoError(
+            f"Another program listens at {address} already, the address for {protocol}. Choose another port with "
+            f"{option}, or end that program."
+        )
     return KerasOrthoError(
-        f"Another program listens at {address} already, the address for {protocol}. Choose another port with {option}, "
-        "or end that program."
+        f"Cannot listen at {address}, the address for {protocol}: {error.strerror or error}. Are --host and {option} "
+        "right? Ports below 1024 are often reserved."
     )

@@ -41,13 +41,17 @@ class Limits:
     Attributes:
         request_bytes: largest body of a request (REST) or message (gRPC).
         waiting_bytes: of all requests being received or answered, together; more is refused.
-        upload_seconds: how long the body of a REST request may take to arrive.
+        upload_seconds: how long a request's body (REST) or message (gRPC) may take to arrive.
+        download_seconds: how long a client may take to receive the answer (REST).
+        connections: that are open at the same time, at each of the two doors.
         grace_seconds: how long running requests are waited for when the server stops.
     """
 
     request_bytes: int = 128 << 20
     waiting_bytes: int = 1 << 30
     upload_seconds: float = 60.0
+    download_seconds: float = 60.0
+    connections: int = 400  # with 1024 open files, as many systems allow a process, some are left for models
     grace_seconds: float = 30.0
 
 

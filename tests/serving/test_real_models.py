@@ -20,6 +20,8 @@ from PIL import Image  # noqa: E402
 from tensorflow.core.framework.tensor_pb2 import TensorProto  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
+from kerasortho.errors import KerasOrthoError  # noqa: E402
+
 images = runpy.run_path(str(Path(__file__).parents[1] / "serving_contract" / "images.py"))
 png, BAD = images["png"], images["BAD"]
 
@@ -123,6 +125,30 @@ def test_json_that_would_harm_a_parser(running: Any) -> None:
     assert running.http("/v1/models/limb/versions/" + "9" * 4000)[0] == 400
     assert running.http("/v1/models/%FF%00:predict", {"instances": [1]})[0] == 404
     assert running.predict(png())[0] == 200
+
+
+def test_no_more_numbers_are_read_than_the_model_takes(running: Any) -> None:
+    """The tensor signatures take 8 images of 32 x 32; a batch of them is answered, a flood is not parsed."""
+    full = {"signature_name": "tensor", "inputs": np.full([8, 32, 32, 1], 0.25).tolist()}
+    assert running.http("/v1/models/limb:predict", full)[0] == 200
+    status, answer = running.http("/v1/models/limb:predict", b"[" + b"0," * 20_000)
+    assert status == 400 and "take 8192 at most" in answer["error"]
+
+
+def test_requests_without_images(running: Any) -> None:
+    status, answer = running.http("/v1/models/limb:predict", {"inputs": []})
+    assert status == 400 and "at least one image" in answer["error"]
+    with pytest.raises(grpc.RpcError) as error:
+        grpc_stub(running).Predict(request("limb", tf.make_tensor_proto(np.empty([0], object))), timeout=60)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_the_saved_model_in_this_process_refuses_in_the_words_of_a_server(running: Any) -> None:
+    from kerasortho.serving.ways import SavedModelWay
+
+    with pytest.raises(KerasOrthoError) as error:
+        SavedModelWay(running.folder / "limb" / "1").ask(b"")
+    assert running.predict(b"", "limb")[1] == {"error": str(error.value)}
 
 
 def test_classify_and_regress(running: Any) -> None:

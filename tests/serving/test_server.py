@@ -10,8 +10,9 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ grpc = pytest.importorskip("grpc")
 pytest.importorskip("fastapi")
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
+from kerasortho.serving import server as server_module  # noqa: E402
 from kerasortho.serving.servable import Servable, Signature  # noqa: E402
 from kerasortho.serving.settings import Limits  # noqa: E402
 
@@ -164,8 +166,103 @@ def test_oversized_bodies(models: Path, start: Callable[..., Any]) -> None:
     with pytest.raises(grpc.RpcError) as error:
         grpc_stub(server).Predict(request(b"x" * (2 << 20)), timeout=60)
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max" in error.value.details()  # by which the client tells it from an overload
     assert server.predict(b"x")[0] == 200
-    assert server.backend.running == 0
+    server.wait(lambda: server.backend.running == 0)
+
+
+def large_request(server: Any, size: int = 20_000_000) -> socket.socket:
+    """Return the connection of a client that has asked for a large answer, and does not read it."""
+    host, port = server.addresses.rest.removeprefix("http://").split(":")
+    body = json.dumps({"instances": [{"b64": base64.b64encode(bytes(size)).decode()}]}).encode()
+    client = socket.create_connection((host, int(port)), timeout=60)
+    client.sendall(b"POST /v1/models/bone:predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
+    client.sendall(b"Content-Length: %d\r\n\r\n" % len(body))
+    client.sendall(body)
+    return client
+
+
+def test_an_answer_counts_until_the_client_has_it(models: Path, start: Callable[..., Any]) -> None:
+    server = start(models)
+    with large_request(server) as client:
+        assert b" 200 " in client.recv(100)  # it is being sent
+        assert server.backend.running == 1 and server.backend._bytes > 20_000_000
+        while client.recv(1 << 20):
+            pass
+        server.wait(lambda: server.backend.running == 0)
+        assert server.backend._bytes == 0
+
+
+def test_who_does_not_read_the_answer_is_given_up(models: Path, start: Callable[..., Any]) -> None:
+    server = start(models, limits=Limits(download_seconds=0.2))
+    with large_request(server) as client:
+        assert b" 200 " in client.recv(100)
+        server.wait(lambda: server.backend.running == 0)
+    assert server.predict(b"x")[0] == 200
+
+
+def test_connections_are_bounded(models: Path, start: Callable[..., Any]) -> None:
+    server = start(models, limits=Limits(connections=3))
+    where = (server.addresses.host, server.addresses.rest_port)
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(where, timeout=60)) for _ in range(3)]
+        for each in held:  # each has been accepted
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in each.recv(1000)
+        with socket.create_connection(where, timeout=60) as fourth:
+            refusal = fourth.recv(1000)
+            assert (
+                b" 503 " in refusal and "too many connections" in json.loads(refusal.partition(b"\r\n\r\n")[2])["error"]
+            )
+            assert fourth.recv(1000) == b""
+    server.wait(lambda: server.http("/healthz")[0] == 200)
+
+
+def test_grpc_connections_are_bounded(models: Path, start: Callable[..., Any]) -> None:
+    server = start(models, limits=Limits(connections=2))
+    options = [("grpc.use_local_subchannel_pool", 1)]  # a connection each
+
+    def ask() -> int:
+        channel = stack.enter_context(grpc.insecure_channel(server.addresses.grpc, options))
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        return len(stub.Predict(request(b"x"), timeout=60).outputs)
+
+    with ExitStack() as stack:
+        assert [ask(), ask()] == [4, 4]
+        with pytest.raises(grpc.RpcError) as error:
+            ask()
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/mod"])
+def test_silent_connections_are_closed(
+    models: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(server_module, "SILENT_SECONDS", 0.2)
+    server = start(models)
+    with socket.create_connection((server.addresses.host, server.addresses.rest_port), timeout=60) as silent:
+        silent.sendall(sent)
+        assert silent.recv(1000) == b""
+
+
+def test_grpc_messages_are_received_a_few_at_a_time(models: Path, start: Callable[..., Any]) -> None:
+    """As many as fit into the room for waiting requests, here one: the next is read when its turn has come."""
+    server = start(models, limits=Limits(request_bytes=1 << 20, waiting_bytes=1 << 20, upload_seconds=2.0))
+    never = threading.Event()
+
+    def no_message() -> Iterator[Any]:
+        never.wait(60)
+        yield from ()
+
+    with grpc.insecure_channel(server.addresses.grpc) as channel:
+        path = "/tensorflow.serving.PredictionService/Predict"
+        slow = channel.stream_unary(path).future(no_message(), timeout=60)
+        slots = server.server.receiver.slots
+        server.wait(slots.locked)
+        next_one = grpc_stub(server).Predict.future(request(b"x"), timeout=60)
+        assert slow.code() == grpc.StatusCode.DEADLINE_EXCEEDED and "did not arrive" in slow.details()
+        assert len(next_one.result().outputs) == 4 and not slots.locked()
+        never.set()
 
 
 def test_no_room_for_more_requests(models: Path, start: Callable[..., Any]) -> None:
@@ -252,3 +349,41 @@ def test_a_request_that_waits_is_answered_when_the_server_stops(models: Path, st
     time.sleep(0.1)
     with pytest.raises(OSError):
         server.http("/healthz")
+
+
+def test_what_still_waits_after_the_grace_is_refused(
+    models: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "batching.config").write_text("max_batch_size { value: 1 } num_batch_threads { value: 1 }")
+    server = start(models, limits=Limits(grace_seconds=0.1))
+    gate, busy, run = threading.Event(), threading.Event(), Signature.run
+
+    def slow(self: Any, inputs: Any) -> Any:
+        busy.set()
+        assert gate.wait(60)
+        return run(self, inputs)
+
+    monkeypatch.setattr(Signature, "run", slow)
+    monkeypatch.setattr(server_module, "LAST_SECONDS", 60)
+    with ThreadPoolExecutor(2) as clients:
+        first = clients.submit(server.predict, b"first")
+        assert busy.wait(30)
+        waiting = clients.submit(server.predict, b"waits")
+        server.wait(lambda: server.backend.batcher.waiting() == 1)
+        server.server.stop()
+        status, answer = waiting.result(60)
+        assert status == 503 and "stopping" in answer["error"]
+        gate.set()
+        assert echoed(first.result(60)) == b"first"
+    server.thread.join(60)
+    assert not server.thread.is_alive()
+
+
+def test_a_client_that_does_not_read_does_not_keep_the_server(
+    models: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "LAST_SECONDS", 0.2)
+    server = start(models, limits=Limits(grace_seconds=0.2))
+    with large_request(server) as client:
+        assert b" 200 " in client.recv(100)
+        server.stop()
