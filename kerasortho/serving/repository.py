@@ -22,7 +22,8 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from kerasortho.errors import KerasOrthoError
-from kerasortho.export.server_files import MODELS_CONFIG, read_models_config, versions_of
+from kerasortho.export.server_files import versions_of
+from kerasortho.serving.folder import configured_models
 from kerasortho.serving.metrics import Metrics
 from kerasortho.serving.refusal import Refusal, invalid
 from kerasortho.serving.servable import Servable, load
@@ -54,27 +55,24 @@ class Repository:
         self._labels: dict[str, dict[str, int]] = {}
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._config_problem = ""
-
-    def configured(self) -> list[ModelConfig]:
-        """Return the models to serve: those of ``models.config``, or without one every folder that has versions."""
-        if (self._folder / MODELS_CONFIG).exists():
-            return list(read_models_config(self._folder).model_config_list.config)
-        names = sorted(path.name for path in self._folder.iterdir() if versions_of(path))
-        return [ModelConfig(name=name, base_path=name) for name in names]
+        self._problems: dict[str, str] = {}  # what was told already, by model; "" is models.config
 
     def poll(self) -> None:
         """Look once for what is new and what is gone; return when all of it is loaded or unloaded."""
         try:
-            configured = self.configured()
+            configured = configured_models(self._folder)
         except (KerasOrthoError, OSError) as error:  # a damaged file: go on with what is served
-            if str(error) != self._config_problem:
-                logger.error("%s The models of before are served.", error)
-            self._config_problem = str(error)
+            self._tell("", f"{error} The models of before are served.")
             return
-        self._config_problem = ""
+        self._tell("", "")
         for model in configured:
-            self._update(model)
+            try:
+                self._update(model)
+                self._tell(model.name, "")
+            except (
+                Exception
+            ) as error:  # such as a folder that cannot be read: the other models are looked at all the same
+                self._tell(model.name, f"Looking for versions of {model.name} failed: {error}")
         with self._changed:
             gone = {name: set(versions) for name, versions in self._models.items()}
         for name in gone.keys() - {model.name for model in configured}:
@@ -82,6 +80,12 @@ class Repository:
             with self._changed:
                 del self._models[name]
                 self._labels.pop(name, None)
+
+    def _tell(self, name: str, problem: str) -> None:
+        """Log a problem once, not at every look."""
+        if problem and problem != self._problems.get(name):
+            logger.error("%s", problem)
+        self._problems[name] = problem
 
     def watch(self, seconds: float) -> None:
         """`poll` until `stop`, every so many seconds."""
@@ -183,9 +187,10 @@ class Repository:
             found = self._models[name].setdefault(version, _Version())
             if found.state == ModelVersionStatus.AVAILABLE:
                 return True
-            fingerprint = _fingerprint(folder)
-            if found.problem and found.fingerprint == fingerprint:
-                return False
+        fingerprint = _fingerprint(folder)  # without the lock: a slow disk would hold up every request
+        if found.problem and found.fingerprint == fingerprint:
+            return False
+        with self._changed:
             found.state, found.problem = ModelVersionStatus.LOADING, ""
         logger.info("Loading %s version %d.", name, version)
         servable, problem = None, ""

@@ -17,6 +17,7 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.export.server_files import write_server_files
+from kerasortho.serving import repository as repository_module
 from kerasortho.serving.metrics import Metrics
 from kerasortho.serving.refusal import Refusal
 from kerasortho.serving.repository import Repository, State
@@ -187,6 +188,61 @@ def test_what_is_served_outlives_a_damaged_config_and_a_missing_folder(
     (folder / "limb").rename(folder / "elsewhere")
     repository.poll()
     assert served(repository) == 1
+
+
+def test_a_models_config_that_is_being_saved(folder: Path, open_folder: Callable[[], Repository]) -> None:
+    """Editors empty a file before they write it: that is not the wish to serve nothing."""
+    write_server_files(folder)
+    repository = open_folder()
+    (folder / "models.config").write_text("")
+    repository.poll()
+    assert served(repository) == 1
+
+
+def test_a_model_that_cannot_be_looked_at_hides_no_other(
+    folder: Path, open_folder: Callable[[], Repository], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (folder / "arm").mkdir()
+    (folder / "limb" / "1").rename(folder / "arm" / "1")
+    write(folder, 1)
+    write_server_files(folder)
+    look = repository_module.versions_of
+
+    def fail(path: Path) -> list[int]:
+        if path.name == "arm":
+            raise PermissionError(f"{path} may not be read")
+        return look(path)
+
+    monkeypatch.setattr(repository_module, "versions_of", fail)
+    repository = open_folder()
+    for _ in range(3):
+        repository.poll()
+        assert repository.available() == {"limb": [1]}
+    assert caplog.text.count("versions of arm failed") == 1
+    monkeypatch.undo()
+    repository.poll()
+    assert repository.available() == {"arm": [1], "limb": [1]}
+
+
+def test_a_slow_disk_holds_up_no_request(
+    folder: Path, open_folder: Callable[[], Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, looked = open_folder(), []
+    look = repository_module._fingerprint
+
+    def ask_meanwhile(path: Path) -> Any:
+        asking = threading.Thread(target=lambda: looked.append(served(repository)), daemon=True)
+        asking.start()
+        asking.join(30)
+        assert not asking.is_alive()
+        return look(path)
+
+    monkeypatch.setattr(repository_module, "_fingerprint", ask_meanwhile)
+    write(folder, 2, "damaged")
+    for _ in range(2):
+        repository.poll()
+    assert looked == [1, 1]
 
 
 def test_other_folders_are_no_versions(folder: Path, open_folder: Callable[[], Repository]) -> None:
