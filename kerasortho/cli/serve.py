@@ -58,6 +58,11 @@ def serve_command(
             "prints the command), or serve --with embedded."
         )
     if binary is not None and which != "embedded":
+        if 0 in (rest_port, grpc_port):
+            raise KerasOrthoError(
+                "Port 0, any that is free, is for the embedded server; TensorFlow Serving must be told its ports. Name "
+                "them with --rest-port and --port, or serve --with embedded."
+            )
         click.echo(f"TensorFlow Serving: {binary}. It listens at all addresses, whatever --host is.", err=True)
         return run_model_server(binary, path, rest_port=rest_port, grpc_port=grpc_port)
     if which == "auto" and docker_works():

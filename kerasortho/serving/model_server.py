@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,18 +11,16 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from kerasortho.export.server_files import (
-    BATCHING_CONFIG,
-    COMPOSE,
-    MODELS_CONFIG,
-    MONITORING_CONFIG,
-    read_models_config,
-)
+from kerasortho.errors import KerasOrthoError
+from kerasortho.export.server_files import BATCHING_CONFIG, COMPOSE, MODELS_CONFIG, MONITORING_CONFIG
 from kerasortho.files import write_text
+from kerasortho.serving.folder import configured_models, require_models
 
 BINARY = "tensorflow_model_server"
 _POLL_SECONDS = 5
+_STOP_SECONDS = 60
 logger = logging.getLogger(__name__)
 
 
@@ -42,33 +41,63 @@ def docker_works() -> bool:
 
 def docker_command(folder: Path) -> str:
     """Return the command that starts TensorFlow Serving in Docker on all models of ``folder``."""
-    return f"docker compose --file {folder / COMPOSE} up"
+    return f"docker compose --file {shlex.quote(str(folder / COMPOSE))} up"
 
 
 def run_model_server(binary: str, folder: Path, *, rest_port: int, grpc_port: int) -> int:
     """Start TensorFlow Serving on ``folder`` and wait for its end; SIGTERM and Ctrl-C are passed on. Returns its code.
 
     It gets the files beside the models; only ``models.config``, whose paths are those of the container, is rewritten
-    into a temporary file, now and whenever it changes.
+    into a temporary file, now and whenever it changes. It never outlives this function. Raises KerasOrthoError if the
+    folder has no models.
     """
+    require_models(folder)
     with tempfile.TemporaryDirectory(prefix="kerasortho-serve-") as temporary:
         config = Path(temporary) / MODELS_CONFIG
         _rewrite_config(folder, config)
         process = subprocess.Popen([binary, *_options(folder, config, rest_port, grpc_port)])
+        stopped = False
 
         def pass_on(number: int, frame: object) -> None:
+            nonlocal stopped
+            stopped = True
             process.terminate()
 
         before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            while True:
-                try:
-                    return process.wait(timeout=_POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    _rewrite_config(folder, config)
+            code = _wait(process, folder, config)
+            return 0 if stopped and code < 0 else code  # it has no handler of its own: the signal is an orderly end
         finally:
+            _end(process)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _wait(process: subprocess.Popen[bytes], folder: Path, config: Path) -> int:
+    """Return the exit code; until then keep ``config`` as ``models.config`` is."""
+    told = ""
+    while True:
+        try:
+            return process.wait(timeout=_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        try:
+            _rewrite_config(folder, config)
+            told = ""
+        except (KerasOrthoError, OSError) as error:  # half saved, perhaps: the next look may succeed
+            if str(error) != told:
+                logger.error("%s The models of before are served.", error)
+            told = str(error)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _options(folder: Path, config: Path, rest_port: int, grpc_port: int) -> list[str]:
@@ -87,9 +116,10 @@ def _options(folder: Path, config: Path, rest_port: int, grpc_port: int) -> list
 
 
 def _rewrite_config(folder: Path, target: Path) -> None:
-    config = read_models_config(folder)
-    for model in config.model_config_list.config:
+    config = ModelServerConfig()
+    for model in configured_models(folder):
         model.base_path = str((folder / PurePosixPath(model.base_path).name).resolve())
+        config.model_config_list.config.append(model)
     text = text_format.MessageToString(config)
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         write_text(target, text)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,7 +29,10 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kerasortho.cli.main import main
+from kerasortho.errors import KerasOrthoError
 from kerasortho.export.server_files import write_server_files
+from kerasortho.serving import model_server
+from kerasortho.serving import server as server_module
 
 ROOT = Path(__file__).parents[2]
 SERVE = [sys.executable, "-m", "kerasortho", "serve"]
@@ -90,6 +96,40 @@ def test_ports_in_use(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"127.0.0.1:{port} already" in error and option in error and "Traceback" not in error
 
 
+def test_a_port_that_cannot_be_bound_leaves_nothing_open(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(threading.enumerate())
+    with held_port() as free:
+        pass
+    with held_port() as held:
+        words = ["serve", str(models), "--with", "embedded", "--rest-port", str(free), "--port", str(held)]
+        assert main(words) == 2
+    started = set(threading.enumerate()) - before
+    assert [thread.name for thread in started if thread.name.startswith("batch")] == []
+    with socket.create_server(("127.0.0.1", free)):
+        pass
+
+
+def test_another_reason_than_a_port_in_use_is_said(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbid(address: tuple[str, int], **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(server_module.socket, "create_server", forbid)
+    assert main(["serve", str(models), "--with", "embedded", "--rest-port", "81"]) == 2
+    error = capsys.readouterr().err
+    assert "Another program" not in error and "Permission denied" in error and "--rest-port" in error
+
+    class Refusing:
+        def add_insecure_port(self, address: str) -> int:
+            raise RuntimeError("Failed to bind")
+
+    with pytest.raises(KerasOrthoError, match=r"gRPC: Permission denied.*--port"):
+        server_module._bind(Refusing(), server_module.Addresses(grpc_port=80))
+
+
 def test_two_servers_never_share_a_port(models: Path, start: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     """gRPC would do so by default, and each would get some of the requests."""
     port = str(start(models).addresses.grpc_port)
@@ -116,6 +156,24 @@ def test_missing_packages(models: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 def test_docker_command(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(models), "--with", "docker"]) == 0
     assert capsys.readouterr().out == f"docker compose --file {models}/docker-compose.yml up\n"
+    folder = models.rename(models.with_name("all our models"))
+    assert main(["serve", str(folder), "--with", "docker"]) == 0
+    assert shlex.split(capsys.readouterr().out)[2:] == ["--file", f"{folder}/docker-compose.yml", "up"]
+
+
+@pytest.mark.parametrize("code, said", [(0, True), (1, False)])
+def test_docker_is_named_where_its_daemon_answers(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int,
+    said: bool,
+) -> None:  # fmt: skip
+    """Its program is a stand-in. The embedded server is started all the same; here a held port ends it at once."""
+    program(tmp_path / "bin" / "docker", f"#!/bin/sh\ntest $1 = info && exit {code}\n")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with held_port() as port:
+        assert main(["serve", str(models), "--rest-port", str(port), "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert (f"docker compose --file {models}/docker-compose.yml up" in error) == said
+    assert f"127.0.0.1:{port} already" in error
 
 
 def test_tensorflow_serving_that_is_not_there(
@@ -124,6 +182,13 @@ def test_tensorflow_serving_that_is_not_there(
     monkeypatch.setenv("PATH", "/nowhere")
     assert main(["serve", str(models), "--with", "tensorflow-serving"]) == 2
     assert "tensorflow_model_server is not in PATH" in capsys.readouterr().err
+
+
+def program(file: Path, text: str) -> Path:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
 
 
 STAND_IN = """#!/bin/sh
@@ -136,19 +201,17 @@ while :; do sleep 0.05; done
 def test_tensorflow_serving_gets_the_files_with_the_real_paths(models: Path, tmp_path: Path) -> None:
     """Its program is a stand-in that notes its options: TensorFlow Serving's own is not installed here."""
     write_server_files(models, label=("bone", "stable", 1))
-    program = tmp_path / "bin" / "tensorflow_model_server"
-    program.parent.mkdir()
-    program.write_text(STAND_IN)
-    program.chmod(0o755)
+    binary = program(tmp_path / "bin" / "tensorflow_model_server", STAND_IN)
     notes = tmp_path / "notes"
     notes.mkdir()
     code = (
         "import sys, kerasortho.serving.model_server as m; from kerasortho.cli.main import main; "
         "m._POLL_SECONDS = 0.1; sys.exit(main(sys.argv[1:]))"
     )
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "NOTES": str(notes)}
+    environment = {**os.environ, "PATH": f"{binary.parent}:{os.environ['PATH']}", "NOTES": str(notes)}
     command = [sys.executable, "-c", code, "serve", str(models), "--rest-port", "1234", "--port", "5678"]
-    with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
+    log = tmp_path / "log"
+    with log.open("w") as stderr, subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr) as process:
         wait_for(lambda: (notes / "options").exists() and (notes / "options").read_text())
         options = dict(line[2:].split("=", 1) for line in (notes / "options").read_text().splitlines())
         assert (options["rest_api_port"], options["port"], options["enable_batching"]) == ("1234", "5678", "true")
@@ -163,8 +226,59 @@ def test_tensorflow_serving_gets_the_files_with_the_real_paths(models: Path, tmp
 
         (bone,) = read().model_config_list.config
         assert (bone.name, bone.base_path, dict(bone.version_labels)) == ("bone", str(models / "bone"), {"stable": 1})
-        (models / "models.config").write_text((models / "models.config").read_text().replace("stable", "canary"))
+        written = (models / "models.config").read_text()
+        for half_saved, words in ((written[: len(written) // 2], "is no ModelServerConfig"), ("", "is empty")):
+            (models / "models.config").write_text(half_saved)
+            wait_for(lambda: f"models.config {words}" in log.read_text())  # noqa: B023
+        assert dict(read().model_config_list.config[0].version_labels) == {"stable": 1}
+        (models / "models.config").write_text(written.replace("stable", "canary"))
         wait_for(lambda: dict(read().model_config_list.config[0].version_labels) == {"canary": 1})
         process.terminate()
         assert process.wait(30) == 7
     assert (notes / "stopped").exists() and not config.exists()
+
+
+def test_tensorflow_serving_never_outlives_the_command(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary, looks = program(tmp_path / "bin" / "tensorflow_model_server", STAND_IN), []
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    monkeypatch.setattr(model_server, "_POLL_SECONDS", 0.1)
+
+    def fail_later(folder: Path, target: Path) -> None:
+        looks.append(target)
+        if (tmp_path / "options").exists():
+            raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(model_server, "_rewrite_config", fail_later)
+    with pytest.raises(ZeroDivisionError):
+        model_server.run_model_server(str(binary), models, rest_port=1, grpc_port=2)
+    assert looks and (tmp_path / "stopped").exists()
+
+
+def test_stopping_tensorflow_serving_is_no_failure(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no handler for SIGTERM: the signal ends it."""
+    binary = program(tmp_path / "bin" / "tensorflow_model_server", "#!/bin/sh\nkill -TERM $PPID\nexec sleep 60\n")
+    assert model_server.run_model_server(str(binary), models, rest_port=1, grpc_port=2) == 0
+    program(binary, "#!/bin/sh\nkill -KILL $$\n")
+    assert model_server.run_model_server(str(binary), models, rest_port=1, grpc_port=2) == -9
+
+
+def test_tensorflow_serving_is_not_started_for_nothing(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(program(tmp_path / "bin" / "tensorflow_model_server", "#!/bin/sh\n").parent))
+    (tmp_path / "empty").mkdir()
+    assert main(["serve", str(tmp_path / "empty")]) == 2
+    assert "holds no exported models" in capsys.readouterr().err
+    assert main(["serve", str(models), "--rest-port", "0"]) == 2
+    assert "--rest-port and --port" in capsys.readouterr().err
+    assert main(["serve", str(models)]) == 0
+
+
+def test_tensorflow_serving_gets_models_without_a_models_config(models: Path, tmp_path: Path) -> None:
+    model_server._rewrite_config(models, tmp_path / "config")
+    (bone,) = text_format.Parse((tmp_path / "config").read_text(), ModelServerConfig()).model_config_list.config
+    assert (bone.name, bone.base_path, bone.model_platform) == ("bone", str(models / "bone"), "tensorflow")
