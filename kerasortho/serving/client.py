@@ -29,6 +29,8 @@ from kerasortho.serving.connection import Connection, OverloadedError, connect
 SENT_AS_THEY_ARE = ("PNG", "JPEG")
 AT_ONCE = 8  # requests in flight: the server answers several together
 PATIENCE_S = 120.0  # for an overloaded server to take one image
+_CLASSIFIER = {"probabilities", "label", "classes", "error"}
+_SEGMENTER = {"mask_png_bytes", "probability_png_bytes", "threshold", "error"}
 _STEP = np.float32(1 / 65535)
 
 
@@ -76,9 +78,9 @@ class ServerPredictor:
         self.task: Task
         self._connection, self._name = connection, name
         outputs = connection.outputs()
-        if {"probabilities", "label"} <= outputs:
+        if outputs >= _CLASSIFIER:
             self.task = "classification"
-        elif {"mask_png_bytes", "threshold"} <= outputs:
+        elif outputs >= _SEGMENTER:
             self.task = "segmentation"
         else:
             raise KerasOrthoError(
@@ -117,6 +119,8 @@ class ServerPredictor:
             return self._prediction(file, radiograph, answer), answer
         except KerasOrthoError as error:
             return error if str(error).startswith(f"{file}: ") else KerasOrthoError(f"{file}: {error}")
+        except Exception as error:  # one odd file, or answer, must not take the other files along
+            return KerasOrthoError(f"{file}: it could not be asked about ({type(error).__name__}: {error}).")
 
     def _answer(self, data: bytes) -> Mapping[str, Any]:
         """Ask until the server has room, at growing intervals, each a little different so that clients spread."""

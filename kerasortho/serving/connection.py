@@ -24,6 +24,7 @@ TIMEOUT_S = 120.0
 LARGEST_MESSAGE = 256 << 20  # bytes; gRPC's own default of 4 MB is less than a radiograph
 _MODEL = re.compile(r"(?P<name>[^/]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/]+))?")
 _OVERLOAD = (429, 503)
+_TOO_LARGE = "larger than max"  # in gRPC's own words, which have the same code as an overload
 
 
 class OverloadedError(KerasOrthoError):
@@ -45,13 +46,17 @@ class Connection(Protocol):
 
 def connect(server: str, model: str) -> Connection:
     """Return a connection to ``model`` ("NAME", "NAME/versions/3", "NAME/labels/stable") on ``server``."""
-    address = urllib.parse.urlsplit(server)
     named = _MODEL.fullmatch(model)
     if not named:
         raise KerasOrthoError(f"A model is named NAME, NAME/versions/3 or NAME/labels/stable. Received: {model!r}.")
+    try:
+        address = urllib.parse.urlsplit(server)
+        port = address.port
+    except ValueError as error:  # such as a port beyond 65535
+        raise KerasOrthoError(f"{server!r} is no server's address: {error}.") from None
     if address.scheme in ("http", "https") and address.hostname:
         return RestConnection(server.rstrip("/"), model)
-    if address.scheme == "grpc" and address.hostname and address.port:
+    if address.scheme == "grpc" and address.hostname and port:
         return GrpcConnection(address.netloc, **named.groupdict())
     raise KerasOrthoError(
         f"The server's address must be http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT. Received: {server!r}."
@@ -161,6 +166,11 @@ class GrpcConnection:
             return method(request, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             code, details = error.code(), error.details()
+            if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details:
+                raise KerasOrthoError(
+                    f"the image or its answer is larger than a gRPC message may be ({details}). `kerasortho serve` "
+                    "takes larger ones with --max-request-mb."
+                ) from None
             if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise OverloadedError(details) from None
             if code == grpc.StatusCode.UNAVAILABLE and "connect" not in details.lower():

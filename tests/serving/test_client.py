@@ -16,7 +16,7 @@ import pytest
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.predict import predict
-from kerasortho.radiograph import read_radiograph
+from kerasortho.radiograph import Radiograph, read_radiograph
 from kerasortho.radiograph.raster import encode_png
 from kerasortho.serving import client
 from kerasortho.serving.client import ServerPredictor, encoded
@@ -182,6 +182,7 @@ def test_refusals_of_one_image_leave_the_others(
     ("http://127.0.0.1:9", "limb", "Is the server running"),
     ("grpc://127.0.0.1:9", "limb", "gRPC port"),
     ("127.0.0.1:8501", "limb", "http://HOST:PORT"),
+    ("grpc://127.0.0.1:99999", "limb", "'grpc://127.0.0.1:99999' is no server's address: Port out of range"),
     ("{url}", "limb/1", "NAME/versions/3"),
 ])  # fmt: skip
 def test_mistakes_are_explained_before_any_file_is_read(server: Server, url: str, model: str, words: str) -> None:
@@ -189,10 +190,31 @@ def test_mistakes_are_explained_before_any_file_is_read(server: Server, url: str
         ServerPredictor(url.format(url=server.url), model)
 
 
-def test_models_of_others_are_refused(server: Server) -> None:
-    server.outputs = ["output_0"]
-    with pytest.raises(KerasOrthoError, match="output_0"):
+@pytest.mark.parametrize("outputs", [
+    ["output_0"],
+    ["probabilities", "label", "index"],
+    ["mask_png_bytes", "threshold", "error"],
+])  # fmt: skip
+def test_models_of_others_are_refused(server: Server, outputs: list[str]) -> None:
+    server.outputs = outputs
+    with pytest.raises(KerasOrthoError, match=", ".join(sorted(outputs))):
         ServerPredictor(server.url, "limb")
+
+
+def test_one_odd_file_or_answer_leaves_the_others(
+    server: Server, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(file: Path) -> Radiograph:
+        if file == files[1]:
+            raise ZeroDivisionError("a mistake of a decoder's")
+        return read_radiograph(file)
+
+    monkeypatch.setattr(client, "read_radiograph", stumble)
+    monkeypatch.setattr(client, "AT_ONCE", 1)  # so that the first request is the first file's
+    server.refusals = [(200, b'{"predictions": [{"label": "upper", "error": ""}]}')]
+    first, second, third = predict(ServerPredictor(server.url, "limb"), files[:3])
+    assert "KeyError: 'probabilities'" in first["error"] and "ZeroDivisionError" in second["error"]
+    assert third["label"] == "upper"
 
 
 def test_damaged_masks_are_not_taken_for_answers(server: Server, files: list[Path]) -> None:
