@@ -1,7 +1,12 @@
 """TensorFlow Serving's REST API: https://www.tensorflow.org/tfx/serving/api_rest (below: the page's sections).
 
-Texts of errors that the page does not give are those of TensorFlow Serving's sources util/json_tensor.cc,
-model_servers/http_rest_api_handler.cc and http_rest_api_util.cc, and of their tests.
+Other pages: the configuration guide (https://www.tensorflow.org/tfx/serving/serving_config), and the batching guide
+(https://github.com/tensorflow/serving/blob/master/tensorflow_serving/batching/README.md). Texts of errors that no page
+gives are those of the sources below https://github.com/tensorflow/serving/blob, and of their tests:
+
+    d7c3b3deacbabf763ed44fb6932535016852e90a/tensorflow_serving/util/json_tensor.cc
+    00e459f1604c40c073cbb9cb92d72cb6a88be9cd/tensorflow_serving/model_servers/http_rest_api_handler.cc
+    1b86c9e771d8e7089945d9431f1dcdc1081608cb/tensorflow_serving/model_servers/get_model_status_impl.cc
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import numpy as np
 import pytest
 
 images = runpy.run_path(str(Path(__file__).with_name("images.py")))
-png, BAD = images["png"], images["BAD"]
+png = images["png"]
 GOOD = [png((40, 30)), png((33, 70), top=False, seed=1), png((64, 64), seed=2)]
 
 
@@ -55,8 +60,18 @@ def test_status_of_one_version(target: Any) -> None:
     )  # fmt: skip
 
 
+def test_status_by_label(target: Any) -> None:
+    """Model status API: "Including /versions/${VERSION} or /labels/${LABEL} is optional"."""
+    url = f"/v1/models/{target.classifier}/labels"
+    refused(target.http(f"{url}/nobody"), 400, "Unrecognized servable version label: nobody")
+    if not target.label:
+        pytest.skip("the server under test has no label")
+    status, answer = target.http(f"{url}/{target.label}")
+    assert status == 200 and [state["state"] for state in answer["model_version_status"]] == ["AVAILABLE"]
+
+
 def test_status_of_what_is_not_there(target: Any) -> None:
-    """Model status API; texts of get_model_status_impl.cc."""
+    """Model status API; errors as "error" with an HTTP status; texts of get_model_status_impl.cc."""
     refused(target.http("/v1/models/nobody"), 404, "Could not find any versions of model nobody")
     url = f"/v1/models/{target.classifier}/versions/987"
     refused(target.http(url), 404, f"Could not find version 987 of model {target.classifier}")
@@ -211,7 +226,8 @@ def test_ragged_lists(target: Any) -> None:
 
 
 def test_addresses_that_mean_nothing(target: Any) -> None:
-    """URLs of the page; text of http_rest_api_handler.cc."""
+    """The page's sections "URL" have all that there are; "An incorrect request URL or body returns an HTTP error
+    status"; text of http_rest_api_handler.cc."""
     name = target.classifier
     refused(target.http(f"/v1/models/{name}:guess", {}), 400, f"Malformed request: POST /v1/models/{name}:guess")
     refused(target.http(f"/v1/models/{name}:predict"), 400, "Malformed request: GET")
@@ -235,24 +251,3 @@ def test_prometheus(target: Any) -> None:
     with urllib.request.urlopen(f"{target.rest}/monitoring/prometheus/metrics", timeout=60) as response:
         assert response.headers["Content-Type"].startswith("text/plain")
         assert b"# TYPE " in response.read()
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_bad_image(target: Any, kind: str) -> None:
-    """The model's own rule (docs/serving.md): a bad image has its ``error``; a request of bad images alone fails."""
-    status, answer = target.rest_predict(target.classifier, {"instances": [b64(BAD[kind])]})
-    assert status == 400 and answer["error"]
-    mixed = {"instances": [b64(GOOD[0]), b64(BAD[kind]), b64(GOOD[1])]}
-    first, bad, second = target.rest_predict(target.classifier, mixed)[1]["predictions"]
-    assert bad["error"] and bad["error"] in answer["error"]
-    assert (bad["index"], bad["label"], set(bad["probabilities"])) == (-1, "", {0.0})
-    for row, image in ((first, GOOD[0]), (second, GOOD[1])):
-        alone = target.rest_predict(target.classifier, {"instances": [b64(image)]})[1]["predictions"][0]
-        assert row["error"] == "" and row["label"] == alone["label"]
-        np.testing.assert_allclose(row["probabilities"], alone["probabilities"], atol=1e-5)
-
-
-def test_image_of_one_pixel(target: Any) -> None:
-    """The model's own rule: the smallest image is an image."""
-    (row,) = target.rest_predict(target.segmenter, {"instances": [b64(png((1, 1)))]})[1]["predictions"]
-    assert row["error"] == "" and row["mask_png_bytes"]["b64"]
