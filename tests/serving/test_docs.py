@@ -65,6 +65,7 @@ def test_what_the_page_says_of_names_and_limits() -> None:
     """Metrics, options and defaults that the page names are there."""
     from kerasortho.cli.serve import serve_command
     from kerasortho.export.server_files import MAX_BATCH, METRICS_PATH
+    from kerasortho.serving.server import LAST_SECONDS
     from kerasortho.serving.settings import Limits
 
     options = {option: parameter.default for parameter in serve_command.params for option in parameter.opts}
@@ -73,5 +74,9 @@ def test_what_the_page_says_of_names_and_limits() -> None:
     assert Limits().request_bytes == options["--max-request-mb"] << 20
     assert Limits().waiting_bytes == options["--max-waiting-mb"] << 20
     assert f"`max_batch_size` images ({MAX_BATCH}" in PAGE and METRICS_PATH in PAGE
-    assert f"within {Limits().upload_seconds:.0f} seconds" in PAGE
+    assert f"arrive within {Limits().upload_seconds:.0f} seconds" in PAGE
+    assert f"taken within {Limits().download_seconds:.0f} seconds" in PAGE
+    assert f"| connections | {Limits().connections} over REST" in PAGE
+    assert f"clients have {LAST_SECONDS} seconds" in PAGE
+    assert f"at the same time ({Limits().waiting_bytes // Limits().request_bytes})" in PAGE
     assert f"up to {Limits().grace_seconds:.0f} seconds" in PAGE
