@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import tensorflow as tf
@@ -24,8 +25,7 @@ from kerasortho.serving.refusal import Refusal, from_error, invalid
 from kerasortho.serving.servable import Signature, Tensors
 from kerasortho.serving.settings import Limits
 
-Response = TypeVar("Response")
-Method = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+Method = Callable[[Any], Awaitable[Any]]
 logger = logging.getLogger(__name__)
 
 
@@ -74,24 +74,47 @@ class Receiver:
         self.slots = asyncio.Semaphore(max(1, limits.waiting_bytes // limits.request_bytes))
 
     def handler(self, method: Method, request_type: Any) -> grpc.RpcMethodHandler:
-        """Return what gRPC calls for ``method``."""
+        """Return what gRPC calls for ``method``, which takes a request and returns the response or raises."""
 
         async def receive_and_answer(requests: object, context: grpc.aio.ServicerContext) -> Any:
-            return await method(await self._receive(context), context)
+            answer = await self._answer(method, context)
+            if isinstance(answer, _Refused):  # not where the request is known: gRPC keeps an abort and all its frames
+                await context.abort(answer.code, answer.message)
+            return answer
 
         return grpc.stream_unary_rpc_method_handler(
             receive_and_answer, request_type.FromString, lambda response: response.SerializeToString()
         )
+
+    async def _answer(self, method: Method, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await method(await self._receive(context))
+        except Exception as error:
+            if not isinstance(error, Refusal):
+                logger.exception("A request failed.")
+            return _Refused.of(from_error(error))
 
     async def _receive(self, context: grpc.aio.ServicerContext) -> Any:
         try:
             async with self.slots:
                 message = await asyncio.wait_for(context.read(), self._seconds)
         except asyncio.TimeoutError:
-            return await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "The message did not arrive in time.")
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "The message did not arrive in time.") from None
         if message is grpc.aio.EOF:
-            return await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The call has no message.")
+            raise invalid("The call has no message.")
         return message
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """What is told of a refusal, without its frames."""
+
+    code: grpc.StatusCode
+    message: str
+
+    @staticmethod
+    def of(refusal: Refusal) -> _Refused:
+        return _Refused(refusal.code, refusal.message)
 
 
 class PredictionService:
@@ -100,13 +123,18 @@ class PredictionService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def Predict(self, request: PredictRequest, context: grpc.aio.ServicerContext) -> PredictResponse:
-        start, codes = time.monotonic(), [grpc.StatusCode.CANCELLED]
+    async def Predict(self, request: PredictRequest) -> PredictResponse:
+        start, code = time.monotonic(), grpc.StatusCode.CANCELLED
         try:
-            return await _answer(self._predict(request), context, codes)
+            response = await self._predict(request)
+            code = grpc.StatusCode.OK
+            return response
+        except Exception as error:
+            code = from_error(error).code
+            raise
         finally:
             model = self._backend.label(request.model_spec.name)
-            self._backend.metrics.requests.labels(model, "grpc", codes[-1].name).inc()
+            self._backend.metrics.requests.labels(model, "grpc", code.name).inc()
             self._backend.metrics.seconds.labels(model, "grpc").observe(time.monotonic() - start)
 
     async def _predict(self, request: PredictRequest) -> PredictResponse:
@@ -125,15 +153,10 @@ class PredictionService:
             await asyncio.to_thread(_fill, response, {key: outputs[key] for key in wanted})
             return response
 
-    async def GetModelMetadata(
-        self, request: GetModelMetadataRequest, context: grpc.aio.ServicerContext
-    ) -> GetModelMetadataResponse:
-        async def answer() -> GetModelMetadataResponse:
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
-            return self._backend.metadata(request.model_spec, list(request.metadata_field))
-
-        return await _answer(answer(), context)
+    async def GetModelMetadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        return self._backend.metadata(request.model_spec, list(request.metadata_field))
 
 
 class ModelService:
@@ -142,36 +165,10 @@ class ModelService:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def GetModelStatus(
-        self, request: GetModelStatusRequest, context: grpc.aio.ServicerContext
-    ) -> GetModelStatusResponse:
-        async def answer() -> GetModelStatusResponse:
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
-            statuses = self._backend.repository.statuses(request.model_spec)
-            return GetModelStatusResponse(model_version_status=statuses)
-
-        return await _answer(answer(), context)
-
-
-async def _answer(
-    work: Awaitable[Response], context: grpc.aio.ServicerContext, codes: list[grpc.StatusCode] | None = None
-) -> Response:
-    """Return the response, or end the call with the status of the error; the status is appended to ``codes``."""
-    codes = [] if codes is None else codes
-    try:
-        response = await work
-        codes.append(grpc.StatusCode.OK)
-        return response
-    except Exception as error:
-        if not isinstance(error, Refusal):
-            logger.exception("A request failed.")
-        refusal = from_error(error)
-        code, message = refusal.code, refusal.message
-    # Not in the block above, nor with the refusal: gRPC keeps the abort and all that hangs on it, down to the model.
-    codes.append(code)
-    del refusal
-    return await context.abort(code, message)
+    async def GetModelStatus(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        return GetModelStatusResponse(model_version_status=self._backend.repository.statuses(request.model_spec))
 
 
 def _wanted_outputs(signature: Signature, output_filter: list[str]) -> list[str]:
