@@ -56,6 +56,8 @@ class Signature:
 
     def most_values(self, batch: int) -> float:
         """Return how many values the inputs of ``batch`` rows have at most: infinitely many where a size is open."""
+        if any(info.tensor_shape.unknown_rank for info in self.definition.inputs.values()):
+            return math.inf
         return sum(
             batch
             * math.prod(math.inf if dimension.size < 0 else dimension.size for dimension in info.tensor_shape.dim[1:])

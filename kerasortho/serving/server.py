@@ -86,9 +86,11 @@ class EmbeddedServer:
         """
         try:
             asyncio.run(self._run(started))
+        except Exception:  # such as a port in use; but the second Ctrl-C waits for nothing
+            self._finish_threads()
+            raise
         finally:
             self._loop = None
-            self._finish_threads()
 
     def stop(self) -> None:
         """Refuse new requests, answer those that run, and end. From any thread."""
