@@ -44,7 +44,17 @@ def held_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+@contextmanager
+def ended_with_the_test(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End the process where the test fails, which would wait for it otherwise."""
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        raise
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -211,7 +221,11 @@ def test_tensorflow_serving_gets_the_files_with_the_real_paths(models: Path, tmp
     environment = {**os.environ, "PATH": f"{binary.parent}:{os.environ['PATH']}", "NOTES": str(notes)}
     command = [sys.executable, "-c", code, "serve", str(models), "--rest-port", "1234", "--port", "5678"]
     log = tmp_path / "log"
-    with log.open("w") as stderr, subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr) as process:
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr, text=True) as process,
+        ended_with_the_test(process),
+    ):
         wait_for(lambda: (notes / "options").exists() and (notes / "options").read_text())
         options = dict(line[2:].split("=", 1) for line in (notes / "options").read_text().splitlines())
         assert (options["rest_api_port"], options["port"], options["enable_batching"]) == ("1234", "5678", "true")
