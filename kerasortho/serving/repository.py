@@ -69,9 +69,7 @@ class Repository:
             try:
                 self._update(model)
                 self._tell(model.name, "")
-            except (
-                Exception
-            ) as error:  # such as a folder that cannot be read: the other models are looked at all the same
+            except Exception as error:  # such as a folder that cannot be read; the other models go on
                 self._tell(model.name, f"Looking for versions of {model.name} failed: {error}")
         with self._changed:
             gone = {name: set(versions) for name, versions in self._models.items()}
