@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("exported", type=click.Path())
-@click.option("--run", metavar="RUN", type=click.Path(), help="The run directory that the model was exported from.")
+@click.option(
+    "--run", metavar="RUN", type=click.Path(), help="The run that the model was exported from, if not in runs/."
+)
 @click.option(
     "--images", multiple=True, metavar="FILE", type=click.Path(), help="Instead: an image, or a folder of them."
 )
@@ -46,28 +48,38 @@ def convert_command(
 ) -> int:
     """Convert the exported model in EXPORTED (exported/NAME, or one version of it) to LiteRT, or ONNX.
 
-    Every format is first compared with the SavedModel: size, latency, and on the validation images of --run the
+    Every format is first compared with the SavedModel: size, latency, and on the validation images of the run the
     accuracy, or Dice at each image's own size, with 95 % intervals by group. int8 is calibrated on training images
     chosen across classes and groups. Where a format loses too much, the layers that suffer most stay in float32.
 
-    Without the run its images are not known: fp32, fp16, dynamic-int8 and onnx can then be compared with the SavedModel
-    on --images (whose truth is not known either: --max-drop is of the agreement); int8 cannot be made.
+    The run is looked for in runs/, here and beside the exported models. Without it its images are not known: fp32,
+    fp16, dynamic-int8 and onnx can then be compared with the SavedModel on --images (whose truth is not known either:
+    --max-drop is of the agreement); int8 cannot be made.
 
     Files go to exported/NAME/edge-VERSION/, which servers skip: the models, with labels and preprocessing in a JSON
     file beside each, and all results in formats.json. --bundle adds a folder with the smallest model that passed and a
     program that needs numpy, OpenCV and LiteRT only.
 
-    Exit code 1 if a format loses more than --max-drop; it is then not written.
+    Exit code 1 if a format loses more than --max-drop, if a probability of fp32 or onnx differs by more than 1e-4 or of
+    fp16 by more than 2e-3, or if a format cannot be made; it is then not written.
     """
     from kerasortho.export.convert import convert
+    from kerasortho.export.exported import find_exported, find_run
+    from kerasortho.export.formats import check_formats
 
+    names = check_formats([name.strip() for name in formats.split(",") if name.strip()])
     if bundle is not None:
-        from kerasortho.export.bundle import require_new_folder
+        from kerasortho.export.bundle import require_bundle
 
-        require_new_folder(Path(bundle))
-    names = [name.strip() for name in formats.split(",") if name.strip()]
+        require_bundle(Path(bundle), names)
+    folder, card = find_exported(Path(exported))
     conversion = convert(
-        exported, run=run, images=images, formats=names, max_drop=max_drop, calibration_images=calibration_images
+        folder,
+        run=find_run(card, folder) if run is None and not images else run,
+        images=images,
+        formats=names,
+        max_drop=max_drop,
+        calibration_images=calibration_images,
     )
     click.echo("\n".join(report(conversion)))
     if bundle is not None:
@@ -92,6 +104,7 @@ def report(conversion: Conversion) -> Iterator[str]:
     for model in conversion.models.values():
         if kept := model.facts.get("float32_layers"):
             yield f"{model.name}: {counted(len(kept), 'layer')} left in float32"
+        yield from (f"note: {remark}" for remark in model.facts.get("remarks", ()))
     yield ""
     for model in conversion.models.values():
         yield f"FAILED: {model.failure}" if model.failure else f"wrote {model.file}"
@@ -99,6 +112,8 @@ def report(conversion: Conversion) -> Iterator[str]:
 
 
 def _row(name: str, facts: Mapping[str, Any], failure: str) -> tuple[str, ...]:
+    if "bytes" not in facts:
+        return name, *["-"] * 6, "FAILED"  # it could not be made
     score = _estimate(facts["score"]) if "score" in facts else f"{facts['agreement']:.4f}"
     one, two = (f"{facts['latency_ms'][threads]:.1f}" for threads in ("1", "2"))
     size, difference = byte_size(facts["bytes"]), f"{facts['largest_difference']:.2g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from kerasortho.edge import run as runner
@@ -15,8 +16,16 @@ PREFERRED = ("int8", "dynamic-int8", "fp16", "fp32")  # the first that passed go
 REQUIREMENTS = ("numpy>=1.26", "opencv-python-headless>=4.10", "ai-edge-litert>=2.0")  # as in setup.cfg
 
 
-def require_new_folder(folder: Path) -> None:
-    """Raise KerasOrthoError if the bundle could not be written to ``folder`` afterwards."""
+def require_bundle(folder: Path, formats: Sequence[str]) -> None:
+    """Raise KerasOrthoError if no bundle of ``formats`` could be written to ``folder``; asked before long work."""
+    if not set(formats) & set(PREFERRED):
+        raise KerasOrthoError(
+            f"--bundle holds a LiteRT model, and --formats names none. Add one of {', '.join(PREFERRED)}."
+        )
+    _require_new(folder)
+
+
+def _require_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise KerasOrthoError(f"--bundle {folder} exists and is not empty. Name a new folder, or remove that one.")
     require_writable(folder.parent)
@@ -27,7 +36,7 @@ def write_bundle(conversion: Conversion, folder: Path) -> str:
 
     Raises KerasOrthoError if no LiteRT format has passed, or the folder cannot be written.
     """
-    require_new_folder(folder)
+    _require_new(folder)
     passed = [name for name in PREFERRED if name in conversion.models and not conversion.models[name].failure]
     if not passed:
         raise KerasOrthoError(

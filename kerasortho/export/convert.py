@@ -5,6 +5,7 @@ Where the files go, and what is in them: `edge_files`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from kerasortho.data.samples import Sample
-from kerasortho.errors import KerasOrthoError, did_you_mean
+from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.outputs import gather_files
 from kerasortho.export.calibration import IMAGES, choose_calibration
-from kerasortho.export.card import read_card
 from kerasortho.export.edge_files import Conversion, Converted, write_files
+from kerasortho.export.exported import find_exported, matching_run
 from kerasortho.export.format_check import THREADS, Check, ParityCheck, TruthCheck, latencies, prepare
 from kerasortho.export.formats import (
     DEFAULT_FORMATS,
@@ -31,15 +32,15 @@ from kerasortho.export.formats import (
     open_model,
 )
 from kerasortho.export.saved_model import SavedModel
-from kerasortho.export.server_files import versions_of
-from kerasortho.files import require_writable, sha256_file
+from kerasortho.files import require_writable
 from kerasortho.machine import processor_count
 from kerasortho.progress import track
 from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.training.run import RunDirectory
 
 SHARES = (0.0, 0.9, 0.99, 0.999)  # of the error: the layers that carry it stay in float32, tried in this order
-MARGIN = 0.5  # of the drop allowed may show on the calibration images: the validation images are others
+MARGIN = 0.5  # of the drop, or difference, allowed may show on the calibration images: the validation images are others
+SMALL, FAST = 1 / 3, 0.8  # of fp32's size and time: what int8 is made for
 _SHOWN_LAYERS = 5
 
 PathLike = str | os.PathLike[str]
@@ -55,6 +56,8 @@ def convert(
     calibration_images: int = IMAGES,
 ) -> Conversion:
     """Convert an exported model, check every format, and write those that lose at most ``max_drop``.
+
+    float32 and fp16 must also keep to `Format.tolerance`. A format that cannot be made fails alone.
 
     Args:
         exported: folder of an exported model, ``exported/NAME`` (its newest version) or ``exported/NAME/VERSION``.
@@ -90,16 +93,6 @@ def convert(
     return conversion
 
 
-def find_exported(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the version folder that ``path`` names, its newest if it names none, and the model card in it."""
-    if not path.is_dir():
-        known = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-        raise KerasOrthoError(f"There is no exported model {path}.{did_you_mean(path.name, known)}")
-    versions = versions_of(path)
-    folder = path / str(versions[-1]) if versions else path
-    return folder, read_card(folder)
-
-
 def _check_sources(formats: Sequence[str], run: object, images: Sequence[PathLike]) -> None:
     if run is not None and images:
         raise KerasOrthoError("Name a run or images, not both: with a run, its own validation images are used.")
@@ -108,25 +101,14 @@ def _check_sources(formats: Sequence[str], run: object, images: Sequence[PathLik
     if not images:
         raise KerasOrthoError(
             "A converted model is written only after a check on images. Name the run it was exported from (--run RUN: "
-            "checked on its validation images), or image files (--images FILE: compared with the SavedModel only)."
+            "checked on its validation images; no run in runs/ is it), or image files (--images FILE: compared with "
+            "the SavedModel only)."
         )
     if calibrated := [name for name in formats if FORMATS[name].calibrated]:
         raise KerasOrthoError(
             f"{', '.join(calibrated)} is calibrated on the run's training images: name the run with --run RUN, or "
             "leave it out of --formats."
         )
-
-
-def matching_run(run: RunDirectory | PathLike, card: dict[str, Any], folder: Path) -> RunDirectory:
-    """Return ``run``, opened. Raises KerasOrthoError unless the model in ``folder``, with ``card``, came from it."""
-    opened = run if isinstance(run, RunDirectory) else RunDirectory(run)
-    file = opened.path / "model.keras"
-    if not file.is_file() or sha256_file(file) != card["model_sha256"]:
-        raise KerasOrthoError(
-            f"{folder} was not exported from {opened.path}: its model card names another model.keras (SHA-256 "
-            f"{card['model_sha256'][:12]}...). Name the run it came from, or export this one with `kerasortho export`."
-        )
-    return opened
 
 
 def _checks_of_run(
@@ -152,7 +134,18 @@ def _describe_calibration(samples: Sequence[Sample], card: dict[str, Any]) -> di
 def _make(
     name: str, converter: Converter, tuning: Check, check: Check, max_drop: float, calibration: dict[str, Any]
 ) -> Converted:
-    """Make one format and check it."""
+    """Make one format and check it; a tool that stumbles over this one costs no other."""
+    try:
+        return _made(name, converter, tuning, check, max_drop, calibration)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["without a reason"]
+        reason = str(error) if isinstance(error, KerasOrthoError) else f"{type(error).__name__}: {lines[0]}"
+        return Converted(name, b"", {"passed": False}, f"{name} could not be made: {reason}")
+
+
+def _made(
+    name: str, converter: Converter, tuning: Check, check: Check, max_drop: float, calibration: dict[str, Any]
+) -> Converted:
     made = FORMATS[name]
     content, kept = _best(name, converter, tuning, max_drop)
     facts: dict[str, Any] = {"bytes": len(content), "sha256": sha256(content).hexdigest(), "max_drop": max_drop}
@@ -162,7 +155,7 @@ def _make(
         facts["calibration"] = calibration
     facts |= check.compare(_answers(name, content, check.images, f"checking {name}"))
     converted = Converted(name, content, facts)
-    if not _lost(facts) <= max_drop:
+    if not (_lost(facts) <= max_drop and facts["largest_difference"] <= made.tolerance):  # NaN fails, too
         converted.failure = _explain(converted, converter, check)
     facts["passed"] = not converted.failure
     return converted
@@ -178,13 +171,14 @@ def _best(name: str, converter: Converter, tuning: Check, max_drop: float) -> tu
         return made.make(converter, ()), []
     tried: list[tuple[tuple[bool, float, float], bytes, list[str]]] = []
     for share in SHARES:
-        keep = converter.quantiser.worst(share)
+        keep = converter.quantiser.worst(share, fp16=name == "fp16")
         content = made.make(converter, keep)
         found = tuning.compare(_answers(name, content, tuning.images, f"trying {name}"))
         bad = not _lost(found) <= MARGIN * max_drop
         difference, agreement = found["largest_difference"], found["agreement"]
-        tried.append(((bad, -agreement, difference), content, [layer.label for layer in keep]))
-        if not bad and difference <= made.tolerance and agreement >= made.agreement:
+        closeness = difference if made.tolerance < math.inf else -agreement
+        tried.append(((bad, closeness, difference), content, [layer.label for layer in keep]))
+        if not bad and difference <= MARGIN * made.tolerance and agreement >= made.agreement:
             break
     _, content, kept = min(tried, key=lambda item: item[0])
     return content, kept
@@ -203,17 +197,26 @@ def _answers(name: str, content: bytes, images: np.ndarray, label: str) -> np.nd
 
 def _explain(model: Converted, converter: Converter, check: Check) -> str:
     """Return what was lost, and where to look."""
-    facts, found = model.facts, check.facts
+    facts, found, made = model.facts, check.facts, FORMATS[model.name]
     drop = facts["drop"]
     interval = "" if drop["low"] is None else f" (95 % interval {drop['low']:.4f} to {drop['high']:.4f})"
-    text = (
-        f"{model.name} loses {_lost(facts):.4f}{interval} of {found['score']} on {found['images']} images; at most "
-        f"{facts['max_drop']} is allowed (--max-drop). It was not written."
-    )
-    if not FORMATS[model.name].reduced:
+    if _lost(facts) <= facts["max_drop"]:
+        text = (
+            f"{model.name} changes a probability by {facts['largest_difference']:.2g} on {found['images']} images; at "
+            f"most {made.tolerance:g} is allowed for this format. It was not written."
+        )
+    else:
+        text = (
+            f"{model.name} loses {_lost(facts):.4f}{interval} of {found['score']} on {found['images']} images; at most "
+            f"{facts['max_drop']} is allowed (--max-drop). It was not written."
+        )
+    if not made.reduced:
         return f"{text} A float32 format should lose nothing: please report this."
-    worst = ", ".join(f"{layer.label} ({error:.2g})" for layer, error in converter.quantiser.ranking[:_SHOWN_LAYERS])
-    text += f" Layers that suffer most, with the change of the probabilities when they alone are int8: {worst}."
+    fp16 = model.name == "fp16"
+    ranking = converter.quantiser.ranking_fp16 if fp16 else converter.quantiser.ranking
+    worst = ", ".join(f"{layer.label} ({error:.2g})" for layer, error in ranking[:_SHOWN_LAYERS])
+    alone = "in 16-bit floats" if fp16 else "int8"
+    text += f" Layers that suffer most, with the change of the probabilities when they alone are {alone}: {worst}."
     if kept := facts["float32_layers"]:
         text += f" {len(kept)} layers are in float32 already, the first of these included."
     if calibration := facts.get("calibration"):
@@ -225,10 +228,27 @@ def _explain(model: Converted, converter: Converter, check: Check) -> str:
 
 
 def _time(conversion: Conversion, images: np.ndarray) -> None:
-    for threads in THREADS:
-        networks = {name: open_model(name, m.content, threads) for name, m in conversion.models.items()}
+    made = {name: model for name, model in conversion.models.items() if model.content}
+    for threads in THREADS if made else ():
+        networks = {name: open_model(name, model.content, threads) for name, model in made.items()}
         for name, milliseconds in latencies(networks, images).items():
-            conversion.models[name].facts.setdefault("latency_ms", {})[str(threads)] = round(milliseconds, 2)
+            made[name].facts.setdefault("latency_ms", {})[str(threads)] = round(milliseconds, 2)
+    if "fp32" in made:
+        for name, model in made.items():
+            if math.isinf(FORMATS[name].tolerance) and (remarks := _remarks(model, made["fp32"])):
+                model.facts["remarks"] = remarks
+
+
+def _remarks(model: Converted, whole: Converted) -> list[str]:
+    """Return what an int8 format is for and does not give: no reason to fail it, another device ranks differently."""
+    size = model.facts["bytes"] / whole.facts["bytes"]
+    duration = model.facts["latency_ms"]["1"] / whole.facts["latency_ms"]["1"]
+    found = []
+    if size >= SMALL:
+        found.append(f"{model.name} has {size:.2f} of fp32's size, not less than a third")
+    if duration > FAST:
+        found.append(f"{model.name} takes {duration:.2f} of fp32's time here, so it is not clearly faster")
+    return found
 
 
 def _spec(card: dict[str, Any]) -> Preprocessing:

@@ -25,7 +25,10 @@ METADATA_FORMAT = 1  # the FORMAT that kerasortho/edge/run.py reads
 
 @dataclass
 class Converted:
-    """A model in one format: its bytes, what was found out about it, why it failed, or the file it was written to."""
+    """A model in one format: its bytes, what was found out about it, why it failed, or the file it was written to.
+
+    One that could not be made has no bytes.
+    """
 
     name: str
     content: bytes
@@ -44,7 +47,7 @@ class Conversion:
 
     @property
     def failed(self) -> list[Converted]:
-        """The formats that lost more than allowed."""
+        """The formats that lost more than allowed, or could not be made."""
         return [model for model in self.models.values() if model.failure]
 
 

@@ -55,8 +55,9 @@ class Converter:
 class Format:
     """A format: ``make`` takes the layers to leave in float32 as well.
 
-    tolerance, agreement: what a reduced format should keep to on the calibration images, the largest difference of a
-        probability and the share of equal labels, or the masks' Dice; layers stay in float32 until it does.
+    tolerance: how far a probability may be from the SavedModel's; formats without one change probabilities by design.
+    agreement: the share of equal labels, or the masks' Dice, that a reduced format should reach on the calibration
+        images; layers stay in float32 until it does.
     """
 
     suffix: str
@@ -69,9 +70,9 @@ class Format:
 
 
 FORMATS = {
-    "fp32": Format(".tflite", "LiteRT, float32: the SavedModel's answers", lambda c, keep: c.litert),
+    "fp32": Format(".tflite", "LiteRT, float32: the SavedModel's answers", lambda c, keep: c.litert, tolerance=1e-4),
     "fp16": Format(
-        ".tflite", "weights in 16-bit floats: half the size", lambda c, keep: c.quantiser.fp16(keep),
+        ".tflite", "weights in 16-bit floats: half the size, or somewhat more", lambda c, keep: c.quantiser.fp16(keep),
         reduced=True, tolerance=2e-3,
     ),
     "dynamic-int8": Format(
@@ -82,7 +83,7 @@ FORMATS = {
         ".tflite", "int8 weights and activations, calibrated on training images: a quarter of the size, fastest",
         lambda c, keep: c.quantiser.int8(keep), reduced=True, calibrated=True, agreement=0.99,
     ),
-    "onnx": Format(".onnx", "ONNX, float32, for ONNX Runtime", lambda c, keep: c.onnx()),
+    "onnx": Format(".onnx", "ONNX, float32, for ONNX Runtime", lambda c, keep: c.onnx(), tolerance=1e-4),
 }  # fmt: skip
 DEFAULT_FORMATS = ("fp32", "fp16", "dynamic-int8", "int8")
 MAX_DROP = 0.005  # of accuracy or mean Dice: what a converted model may lose

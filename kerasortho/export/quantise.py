@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +39,8 @@ _PROBABILITIES = (TFLOperationName.LOGISTIC, TFLOperationName.SOFTMAX)
 _DYNAMIC = (TFLOperationName.CONV_2D, TFLOperationName.CONV_2D_TRANSPOSE, TFLOperationName.FULLY_CONNECTED)
 _CONVOLUTIONS = {schema.BuiltinOperator.CONV_2D: 0, schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3}  # axis of channels
 _INSIDE = ("batchnorm", "resize")  # scopes within a layer
-_NO = quantizer.AlgorithmName.NO_QUANTIZE
+_WEIGHTED = (*_DYNAMIC, TFLOperationName.DEPTHWISE_CONV_2D)
+_NO, _CAST = quantizer.AlgorithmName.NO_QUANTIZE, quantizer.AlgorithmName.FLOAT_CASTING
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Layer:
         return f"^{re.escape(self.name)};?$"
 
 
+Ranking = list[tuple[Layer, float]]
+
+
 class Quantiser:
     """Makes smaller models of one float32 LiteRT model."""
 
@@ -77,7 +81,7 @@ class Quantiser:
     def fp16(self, keep: Sequence[Layer] = ()) -> bytes:
         """Return the model with weights of 16-bit floats; it computes in float32, or in float16 where a GPU does."""
         recipe = RecipeManager()
-        recipe.add_weight_only_config(".*", _ALL, 16, algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING)
+        recipe.add_weight_only_config(".*", _ALL, 16, algorithm_key=_CAST)
         return self._quantised(self._model, recipe, keep)
 
     def dynamic_int8(self, keep: Sequence[Layer] = ()) -> bytes:
@@ -121,27 +125,49 @@ class Quantiser:
         return ranges
 
     @cached_property
-    def ranking(self) -> list[tuple[Layer, float]]:
+    def ranking(self) -> Ranking:
         """The layers, worst first, with the mean change of the probabilities when that layer alone is int8."""
-        images, boxes = self._images[:RANKING_IMAGES], self._boxes[:RANKING_IMAGES]
-        before = content_only(answers(self._model, images), boxes)
-        found = []
-        for layer in track(self.layers, "finding the layers that suffer most"):
+
+        def quantise(layer: Layer) -> bytes:
             recipe = RecipeManager()
             recipe.add_static_config(layer.pattern, layer.operation, 8, 8)
-            changed = answers(self._quantised(self._scalable, recipe, (), self.ranges), images)
-            found.append((layer, float(np.abs(content_only(changed, boxes) - before).mean())))
-        return sorted(found, key=lambda item: -item[1])
+            return self._quantised(self._scalable, recipe, (), self.ranges)
 
-    def worst(self, share: float) -> list[Layer]:
-        """Return the fewest layers that carry ``share`` (0 to 1) of the squared error of all."""
+        return self._ranked(self.layers, quantise)
+
+    @cached_property
+    def ranking_fp16(self) -> Ranking:
+        """The same of the layers with weights, when those of that layer alone are rounded to 16-bit floats.
+
+        Other layers suffer then than from int8, which rounds activations, too.
+        """
+
+        def cast(layer: Layer) -> bytes:
+            recipe = RecipeManager()
+            recipe.add_weight_only_config(layer.pattern, layer.operation, 16, algorithm_key=_CAST)
+            return self._quantised(self._model, recipe, ())
+
+        return self._ranked([layer for layer in self.layers if layer.operation in _WEIGHTED], cast)
+
+    def worst(self, share: float, *, fp16: bool = False) -> list[Layer]:
+        """Return the fewest layers that carry ``share`` (0 to 1) of the squared error of all: of int8, or of fp16."""
         if share == 0:
             return []
-        squares = np.array([error**2 for _, error in self.ranking])
+        ranking = self.ranking_fp16 if fp16 else self.ranking
+        squares = np.array([error**2 for _, error in ranking])
         if not squares.sum():
             return []
         count = int(np.searchsorted(squares.cumsum() / squares.sum(), share)) + 1
-        return [layer for layer, _ in self.ranking[:count]]
+        return [layer for layer, _ in ranking[:count]]
+
+    def _ranked(self, layers: Sequence[Layer], make: Callable[[Layer], bytes]) -> Ranking:
+        images, boxes = self._images[:RANKING_IMAGES], self._boxes[:RANKING_IMAGES]
+        before = content_only(answers(self._model, images), boxes)
+        found = []
+        for layer in track(layers, "finding the layers that suffer most"):
+            changed = content_only(answers(make(layer), images), boxes)
+            found.append((layer, float(np.abs(changed - before).mean())))
+        return sorted(found, key=lambda item: -item[1])
 
     def _quantised(
         self, model: bytes, recipe: RecipeManager, keep: Sequence[Layer], ranges: dict | None = None

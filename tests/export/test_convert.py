@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -27,7 +28,7 @@ from kerasortho.evaluation.evaluate import evaluate  # noqa: E402
 from kerasortho.export import convert as module  # noqa: E402
 from kerasortho.export.bundle import REQUIREMENTS, write_bundle  # noqa: E402
 from kerasortho.export.convert import convert  # noqa: E402
-from kerasortho.export.edge_files import METADATA_FORMAT, Conversion  # noqa: E402
+from kerasortho.export.edge_files import METADATA_FORMAT, Conversion, Converted  # noqa: E402
 from kerasortho.export.export import export  # noqa: E402
 from kerasortho.export.formats import DEFAULT_FORMATS, FORMATS  # noqa: E402
 from kerasortho.export.server_files import models_in  # noqa: E402
@@ -147,6 +148,96 @@ def test_max_drop_decides(fragile: tuple[Path, Path], monkeypatch: pytest.Monkey
     lost = convert(folder, run=run, formats=["int8"], max_drop=1.0).models["int8"]
     assert lost.facts["drop"]["value"] > 0.1 and not lost.failure and lost.file is not None
     lost.file.unlink()
+
+
+def test_float_formats_must_answer_as_the_saved_model(
+    fragile: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the score stays the same; in `kerasortho verify` the same limit holds."""
+    run, folder = fragile
+    monkeypatch.setattr(module, "SHARES", (0.0,))
+    original = module._answers
+
+    def moved(name: str, *words: Any) -> np.ndarray:
+        found = original(name, *words)
+        return np.where(found > 0.8, found - {"fp32": 2e-4, "fp16": 3e-3}[name], found)
+
+    monkeypatch.setattr(module, "_answers", moved)
+    models = convert(folder, run=run, formats=["fp32", "fp16"]).models
+    assert all(m.facts["drop"]["value"] == 0 and m.file is None and not m.facts["passed"] for m in models.values())
+    assert re.search(r"fp32 changes a probability by 0.0002 on .* at most 0.0001 is allowed", models["fp32"].failure)
+    assert "at most 0.002 is allowed" in models["fp16"].failure and "in 16-bit floats: " in models["fp16"].failure
+
+
+def test_fp16_leaves_the_layers_in_float32_that_suffer_from_16_bits(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    """The weight of "coarse" has no 16-bit float near it; int8, with a scale of its own, would not mind it."""
+    image = keras.Input((32, 32, 1), name="image")
+    coarse, fine = keras.layers.Conv2D(1, 1, name="coarse"), keras.layers.Conv2D(1, 1, name="fine")
+    model = keras.Model(image, keras.layers.Activation("sigmoid")(fine(coarse(image))))
+    coarse.set_weights([np.full((1, 1, 1, 1), 1 + 2.0**-11.01, np.float32), np.array([0.0], np.float32)])
+    fine.set_weights([np.full((1, 1, 1, 1), 64.0, np.float32), np.array([-32.0], np.float32)])
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), model, "segmentation", name="coarse")
+    made = convert(export(run, tmp_path / "exported"), run=run, formats=["fp16"]).models["fp16"]
+    assert made.facts["float32_layers"] == ["coarse_1"] and made.facts["passed"]  # as the converter calls it
+    assert made.facts["largest_difference"] < 1e-3
+
+
+def test_a_tool_that_fails_costs_its_own_format_alone(
+    runs: dict[str, Path],
+    convertible: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from kerasortho.export.quantise import Quantiser
+
+    def stumble(*words: Any) -> bytes:
+        raise RuntimeError("no scale\nfor this")
+
+    monkeypatch.setattr(Quantiser, "int8", stumble)
+    folder = Path(shutil.copytree(convertible / "limb" / "1", tmp_path / "limb" / "1"))
+    words = ["convert", str(folder), "--run", str(runs["limb"]), "--formats", "int8,fp32"]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "FAILED: int8 could not be made: RuntimeError: no scale\n" in out and "limb-fp32.tflite" in out
+    assert {path.name for path in (tmp_path / "limb" / "edge-1").iterdir()} == {
+        "limb-fp32.tflite", "limb-fp32.json", "formats.json",
+    }  # fmt: skip
+    results = json.loads((tmp_path / "limb" / "edge-1" / "formats.json").read_text())["formats"]
+    assert results["fp32"]["passed"] and not results["int8"]["passed"] and "no scale" in results["int8"]["reason"]
+
+
+def test_int8_that_is_neither_small_nor_fast_is_told() -> None:
+    def made(name: str, size: int, duration: float) -> Converted:
+        return Converted(name, b"x", {"bytes": size, "latency_ms": {"1": duration, "2": duration}})
+
+    whole = made("fp32", 900, 10.0)
+    assert module._remarks(made("int8", 290, 7.9), whole) == []
+    small, fast = module._remarks(made("int8", 300, 9.0), whole)
+    assert "0.33 of fp32's size" in small and "0.90 of fp32's time" in fast
+
+
+def test_the_run_is_found_in_runs(
+    runs: dict[str, Path],
+    convertible: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Beside the exported models; the command may be called from anywhere."""
+    shutil.copytree(runs["limb"], tmp_path / "runs" / "limb")
+    exported = shutil.copytree(convertible / "limb" / "1", tmp_path / "exported" / "limb" / "1").parent
+    assert main(["convert", str(exported), "--formats", "fp32"]) == 0
+    assert "(split val)" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "runs")
+    assert main(["convert", str(exported), "--formats", "fp32"]) == 2
+    assert "no run in runs/ is it" in capsys.readouterr().err
+
+
+def test_a_bundle_needs_a_litert_format(convertible: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tf2onnx")
+    assert main(["convert", str(convertible / "lim"), "--formats", "onnx", "--bundle", "bundle"]) == 2
+    assert "--bundle holds a LiteRT model" in capsys.readouterr().err  # before anything else is looked at
 
 
 def test_without_a_run(tiny: SimpleNamespace, convertible: Path, tmp_path: Path) -> None:
