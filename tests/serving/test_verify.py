@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from kerasortho.cli.main import main
+from kerasortho.evaluation.inference import Prediction
+from kerasortho.serving.client import ServedPrediction
 from kerasortho.serving.verify import Compared, Verification, verify
 from kerasortho.training.run import RunDirectory
 
@@ -38,6 +41,7 @@ def test_all_ways_give_one_answer(
     for way in found["ways"]:
         assert way["largest_difference"] < 2e-6 and way["failure"] is None and way["median_ms"] > 0
         assert way["same_labels" if name == "limb" else "smallest_dice"] == (3 if name == "limb" else 1.0)
+        assert name == "limb" or way["mean_dice"] == 1.0
 
 
 def test_an_exported_model_that_answers_otherwise_is_found(
@@ -64,22 +68,108 @@ def test_without_a_run_the_savedmodel_comes_first(
     assert [line.split()[0] for line in lines[3:]] == ["savedmodel", "rest", "grpc"]
 
 
-def test_what_is_not_good_enough() -> None:
-    def failure(task: str, **found: object) -> str:
-        return Verification(task, 3, 0, [Compared("fp16", **found)]).failures.get("fp16", "")  # type: ignore[arg-type]
+def failure(task: str, way: str = "fp16", images: int = 3, **found: object) -> str:
+    return Verification(task, images, 0, [Compared(way, **found)]).failures.get(way, "")  # type: ignore[arg-type]
 
+
+def test_what_is_not_good_enough() -> None:
     assert failure("classification", same_labels=3, difference=1.9e-3) == ""
     assert "differ by 2.1e-03" in failure("classification", same_labels=3, difference=2.1e-3)
     assert failure("classification", same_labels=2) == "1 label not the same"
-    assert failure("segmentation", smallest_dice=0.9991) == ""
-    assert "0.99800" in failure("segmentation", smallest_dice=0.998)
+    assert failure("segmentation", dice=[1.0, 0.9991]) == ""
+    assert "0.99800" in failure("segmentation", dice=[0.998, 1.0])
     assert failure("segmentation", refused_alike=False) == "other files were refused"
-    assert "differ" in failure("segmentation", difference=float(np.nan))
+    assert failure("segmentation", difference=float(np.nan)) == "an answer is not a number"
+
+
+def test_int8_is_judged_by_what_it_says() -> None:
+    assert failure("classification", "int8", 16, same_labels=15, difference=0.3) == ""
+    assert failure("classification", "int8", 16, same_labels=14) == "2 labels not the same"
+    assert failure("classification", "int8", 400, same_labels=398) == ""
+    assert failure("classification", "int8", 400, same_labels=397) == "3 labels not the same"
+    assert failure("classification", "int8", 1, same_labels=0) == "1 label not the same"
+    assert failure("segmentation", "dynamic-int8", dice=[0.98, 1.0], difference=0.3) == ""
+    assert "mean Dice of 0.9850" in failure("segmentation", "dynamic-int8", dice=[0.97, 1.0])
+    assert "not a number" in failure("segmentation", "int8", dice=[1.0], difference=float(np.nan))
+
+
+def test_not_a_number_is_never_no_difference() -> None:
+    row = Compared("rest")
+    for difference in (0.5, float(np.nan), 0.1):
+        row.note(difference)
+    assert np.isnan(row.difference)
+    assert json.dumps(Verification("segmentation", 1, 0, [row]).to_dict()).count("NaN") == 0
+
+
+class Answers:
+    """A way that answers with what it is given."""
+
+    name = "rest"
+
+    def __init__(self, given: np.ndarray, served: bool = False) -> None:
+        made = ServedPrediction if served else Prediction
+        mask = {"served_mask": (given >= 0.5).astype(np.uint8)} if served else {}
+        self.prediction = made(Path("x"), given.shape, None, (), given, None, **mask)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("levels, difference", [(0, 0.0), (1, 0.5 / 255), (2, 1.5 / 255)])
+def test_a_served_map_may_be_half_a_level_off(levels: int, difference: float) -> None:
+    """A server that decodes or prepares a file otherwise is seen, though the mask stays the same."""
+    from kerasortho.serving.verify import _compare
+
+    level = np.full((4, 4), 200 / 255, np.float32)
+    served = Answers(level + np.float32(levels / 255), served=True).prediction
+    row = Compared("rest")
+    _compare(Answers(level).prediction, served, row, {"task": "segmentation", "threshold": 0.5})
+    assert row.difference == pytest.approx(difference, abs=1e-6) and row.dice == [1.0]
+    assert bool(row.failure(1, "segmentation")) == (levels > 0)
+
+
+def test_other_preprocessing_in_the_graph_is_found(
+    runs: dict[str, Path], exported: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tensor signature cannot show it, since its input is prepared outside."""
+    from kerasortho.serving import client
+
+    read = client.encoded
+
+    def brighter(file: Path, radiograph: object) -> bytes:
+        pixels = cv2.imdecode(np.frombuffer(read(file, radiograph), np.uint8), cv2.IMREAD_UNCHANGED)  # type: ignore[arg-type]
+        return bytes(cv2.imencode(".png", cv2.GaussianBlur(pixels, (0, 0), 0.5))[1])
+
+    monkeypatch.setattr(client, "encoded", brighter)
+    found = verify(exported / "bone" / "1", files[:1], RunDirectory(runs["bone"]))
+    assert set(found.failures) == {"savedmodel", "rest", "grpc"}
+    assert all("probabilities differ" in reason for reason in found.failures.values())
+
+
+def test_nothing_compared_is_no_success(exported: Path, files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(exported / "limb"), str(files[3])]) == 2
+    assert "None of 1 file could be read, so nothing was compared" in capsys.readouterr().err
+
+
+def test_the_run_is_found_in_runs(
+    runs: dict[str, Path],
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By its model.keras; the one of the same name is another model here."""
+    (tmp_path / "runs" / "limb").mkdir(parents=True)
+    (tmp_path / "runs" / "limb" / "model.keras").write_text("another")
+    shutil.copytree(runs["limb"], tmp_path / "runs" / "first")
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", str(exported / "limb"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["ways"][0]["way"] == "keras" and found["images"] == 8  # the run's test images
+    assert f"was exported from {tmp_path / 'runs' / 'first'}" in err
 
 
 def test_mistakes(runs: dict[str, Path], exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in (
-        ([exported / "limb"], "Name image files, or the run"),
+        ([exported / "limb"], "Name the run with --run RUN, or image files"),
         ([exported / "lim"], 'Did you mean "limb"'),
         ([exported / "limb", "--run", runs["bone"]], "was not exported from"),
     ):
