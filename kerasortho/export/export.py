@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,18 +17,20 @@ import tensorflow as tf
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Predictor
 from kerasortho.export.card import CARD, make_card
-from kerasortho.export.server_files import MAX_BATCH, read_models_config, versions_of, write_server_files
+from kerasortho.export.server_files import read_models_config, versions_of, write_server_files
 from kerasortho.export.signatures import (
     DEFAULT_SIGNATURE,
+    ROUNDING,
     TENSOR_SIGNATURE,
     ServedClassifier,
     ServedModel,
     ServedSegmenter,
 )
 from kerasortho.export.warmup import warmup_image, write_warmup
-from kerasortho.files import explain_os_error, locked, require_writable, write_json
-from kerasortho.radiograph.preprocessing import preprocess
+from kerasortho.files import explain_os_error, locked, require_writable, sha256_file, write_json
+from kerasortho.radiograph.preprocessing import Letterbox, preprocess, to_native
 from kerasortho.radiograph.reading import DEFAULT_MAX_PIXELS, decode_radiograph
+from kerasortho.serving.settings import read_batching
 from kerasortho.training.run import RunDirectory
 
 TOLERANCE = 1e-4  # largest difference in probability between Keras and the exported model
@@ -62,15 +65,20 @@ def export(
         _require_address(label, "label", "--label")
     folder = Path(to)
     read_models_config(folder)  # a damaged one is told before the work
+    most = read_batching(folder).max_batch_size  # TensorFlow Serving loads no version whose warm-up asks for more
     require_writable(folder / name)
+    before = sha256_file(run.path / "model.keras") if run.complete else ""
     predictor = Predictor(run, batch_size=2)  # checks that the model belongs to the run
-    with locked(folder / ".lock", wait=True), _new_version(folder / name) as (version, temporary):
-        _save(predictor, temporary, max_pixels)
-        _check(predictor, temporary)
-        write_warmup(temporary, name=name, size=predictor.spec.size, max_batch=MAX_BATCH)
-        write_json(temporary / CARD, make_card(run, name=name, version=version, max_pixels=max_pixels))
     with locked(folder / ".lock", wait=True):
-        write_server_files(folder, label=(name, label, version) if label is not None else None)
+        with _new_version(folder / name) as (version, temporary):
+            card = make_card(run, name=name, version=version, max_pixels=max_pixels)
+            if card["model_sha256"] != before:
+                raise KerasOrthoError(f"{run.path} was trained on while it was exported. Export it again afterwards.")
+            _save(predictor, temporary, max_pixels)
+            _check(predictor, temporary)
+            write_warmup(temporary, name=name, size=predictor.spec.size, max_batch=most)
+            write_json(temporary / CARD, card)
+        write_server_files(folder, exported=name, label=(name, label, version) if label is not None else None)
     return folder / name / str(version)
 
 
@@ -86,9 +94,12 @@ def _require_address(word: str, what: str, option: str) -> None:
 def _new_version(folder: Path) -> Iterator[tuple[int, Path]]:
     """Yield the next version's number and a temporary folder that becomes it, once the block ends without an error.
 
-    A server that polls ``folder`` sees only whole versions: it skips names that are no numbers.
+    A server that polls ``folder`` sees only whole versions: it skips names that are no numbers. What an export that was
+    killed has left is removed: the caller holds the lock, so nobody else writes now.
     """
     version = max(versions_of(folder), default=0) + 1
+    for leftover in folder.glob(".[0-9]*-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=folder))
@@ -121,19 +132,36 @@ def _save(predictor: Predictor, folder: Path, max_pixels: int) -> None:
 
 
 def _check(predictor: Predictor, folder: Path) -> None:
-    """Load what was written and compare its answers, to noise and to a drawing, with those of the Keras model."""
-    drawing, _ = preprocess(decode_radiograph(warmup_image()).pixels, predictor.spec)
+    """Load what was written and compare its answers, to noise and to a drawing, with those of the Keras model.
+
+    The drawing is also sent as a file, so that decoding, preprocessing and drawing in the graph are compared, too.
+    """
+    drawing, box = preprocess(decode_radiograph(warmup_image()).pixels, predictor.spec)
     noise = np.random.default_rng(0).random(drawing.shape, np.float32)
     images = np.stack([drawing, noise])
     signatures = tf.saved_model.load(str(folder)).signatures
     (answer,) = signatures[TENSOR_SIGNATURE](image=tf.constant(images[..., None])).values()
     expected = predictor.ask(images)
-    difference = float(np.abs(answer.numpy().reshape(expected.shape) - expected).max())
-    error = signatures[DEFAULT_SIGNATURE](tf.constant([warmup_image()]))["error"].numpy()[0]
-    if not difference <= TOLERANCE or error:
+    of_tensor = np.abs(answer.numpy().reshape(expected.shape) - expected).max()
+    row = {key: value.numpy()[0] for key, value in signatures[DEFAULT_SIGNATURE](tf.constant([warmup_image()])).items()}
+    difference = float(np.maximum(of_tensor, _difference(row, expected[0], box, predictor.threshold)))  # NaN stays
+    if not difference <= TOLERANCE:
         raise KerasOrthoError(
             f"The exported model does not answer as the run's Keras model does: probabilities differ by "
-            f"{difference:.2g} (at most {TOLERANCE} is allowed){': ' + error.decode() if error else ''}. Nothing was "
-            "exported. This is a fault of kerasortho or of this TensorFlow: please report it with the output of "
-            "`kerasortho doctor`."
+            f"{difference:.2g} (at most {TOLERANCE} is allowed). Nothing was exported. This is a fault of kerasortho "
+            "or of this TensorFlow: please report it with the output of `kerasortho doctor`."
         )
+
+
+def _difference(row: dict[str, Any], expected: np.ndarray, box: Letterbox, threshold: float) -> float:
+    """Return how far the answer to a file is from the ``expected`` one, (C,) or (h, w): in probability, at most.
+
+    Of a mask: how far a pixel that it puts on the wrong side of the threshold is from it.
+    """
+    if expected.ndim == 1:
+        return float(np.abs(row["probabilities"] - expected).max())
+    native = to_native(expected, box)
+    levels, mask = (tf.io.decode_png(row[f"{key}_png_bytes"]).numpy()[..., 0] for key in ("probability", "mask"))
+    wrong = (mask > 0) != (native >= np.float32(threshold))
+    of_map = np.abs(levels / np.float32(255) - native).max() - ROUNDING
+    return float(np.maximum(of_map, np.abs(native - threshold)[wrong].max(initial=0.0)))

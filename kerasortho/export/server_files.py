@@ -11,7 +11,7 @@ Every export adds new models to ``models.config``, takes out those that are gone
 are, version policies and labels included; the other files are written once and are the user's from then on.
 
 A label is another name of a version: clients that ask for ``/labels/stable`` need not know the number behind it. A
-model with labels has a version policy that names the labelled versions and the newest one, since TensorFlow Serving
+model with labels gets a version policy that names the labelled versions and the newest one, since TensorFlow Serving
 loads no others (its guide "Tensorflow Serving Configuration", "Assigning String Labels to Model Versions").
 """
 
@@ -34,7 +34,9 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 MAX_BATCH = 8  # images answered together: a U-Net at 512 pixels then needs some 4 GB
 
 BATCHING = f"""\
-# How many images may be answered together, and how long one waits for others (microseconds).
+# How many images may be answered together, and how long one waits for others (microseconds). Exported versions carry
+# warm-up requests of as many images as max_batch_size was then: TensorFlow Serving loads none that carries more than
+# it is now. After lowering it, export the models again.
 max_batch_size {{ value: {MAX_BATCH} }}
 batch_timeout_micros {{ value: 5000 }}
 # Batches of a model that may wait; what comes then is refused (TensorFlow Serving: HTTP 503, gRPC UNAVAILABLE;
@@ -50,7 +52,7 @@ prometheus_config {{
 }}
 """
 _SERVICE = """\
-    ports: ["8500:8500", "8501:8501"]  # gRPC, REST
+    ports: ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]  # gRPC, REST
     volumes: [".:{folder}:ro"]
     restart: unless-stopped
     command:
@@ -64,6 +66,10 @@ _SERVICE = """\
 _COMPOSE = """\
 # docker compose up                  on the processor
 # docker compose --profile gpu up serving-gpu   on an NVIDIA GPU (needs the NVIDIA container toolkit)
+#
+# Ports are open to this machine alone, as with `kerasortho serve`: radiographs are patients' data, and there is neither
+# password nor encryption. For others in a network that you trust, take "127.0.0.1:" away.
+# "latest" changes under you: write the version that you have tested in its place.
 services:
   serving:
     image: tensorflow/serving:latest
@@ -110,9 +116,10 @@ def read_models_config(folder: Path) -> ModelServerConfig:
     return config
 
 
-def write_server_files(folder: Path, *, label: tuple[str, str, int] | None = None) -> None:
+def write_server_files(folder: Path, *, exported: str | None = None, label: tuple[str, str, int] | None = None) -> None:
     """Write ``models.config`` for what lies in ``folder``, and the other files where they are not there yet.
 
+    exported: the model that has got a new version just now.
     label: a model, a label for one of its versions, and that version.
     """
     config = read_models_config(folder)
@@ -121,9 +128,10 @@ def write_server_files(folder: Path, *, label: tuple[str, str, int] | None = Non
     for name, versions in models_in(folder).items():
         new = ModelConfig(name=name, base_path=f"{CONTAINER_FOLDER}/{name}", model_platform="tensorflow")
         model = known.get(name, new)
+        before = dict(model.version_labels)
         if label is not None and label[0] == name:
             model.version_labels[label[1]] = label[2]
-        _keep_labels_to(model, versions)
+        _keep_labels_to(model, versions, before, exported == name)
         config.model_config_list.config.append(model)
     write_text(folder / MODELS_CONFIG, text_format.MessageToString(config))
     service = _SERVICE.format(
@@ -137,10 +145,29 @@ def write_server_files(folder: Path, *, label: tuple[str, str, int] | None = Non
             write_text(folder / name, text)
 
 
-def _keep_labels_to(model: ModelConfig, versions: list[int]) -> None:
-    """Take away labels of versions that are gone, and have those with a label loaded beside the newest one."""
+def _keep_labels_to(model: ModelConfig, versions: list[int], before: dict[str, int], exported: bool) -> None:
+    """Take away labels of versions that are gone, and have those with a label loaded beside what is loaded already.
+
+    before: the labels as they were. A policy that loads the labelled versions anyway, and that of a model which never
+    had a label, is the user's and stays. A list of versions keeps what the user has put there; a version that a label
+    has left goes from it, and a version that was the newest until now.
+    """
     for label, version in list(model.version_labels.items()):
         if version not in versions:
             del model.version_labels[label]
-    if model.version_labels:
-        model.model_version_policy.specific.versions[:] = sorted({*model.version_labels.values(), versions[-1]})
+    labelled, policy = set(model.version_labels.values()), model.model_version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if not labelled:
+        if before and kind == "specific":  # nothing is left of what the list was made for
+            model.ClearField("model_version_policy")
+        return
+    latest = versions[-max(1, policy.latest.num_versions) :]
+    if kind == "all" or (kind == "latest" and labelled <= set(latest)):
+        return
+    listed = set(policy.specific.versions)
+    kept = (listed - (set(before.values()) - labelled)) & set(versions)
+    if exported:
+        kept -= set(versions[-2:-1])
+    if exported or not listed or max(listed) not in versions:
+        kept.add(versions[-1])
+    policy.specific.versions[:] = sorted(kept | labelled)

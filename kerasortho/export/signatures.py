@@ -35,6 +35,7 @@ from kerasortho.radiograph.preprocessing import Preprocessing
 IMAGE_BYTES = "image_bytes"
 DEFAULT_SIGNATURE = "serving_default"
 TENSOR_SIGNATURE = "tensor"
+ROUNDING = 0.5 / 255  # of a probability in probability_png_bytes
 Answers = dict[str, tf.Tensor]
 
 

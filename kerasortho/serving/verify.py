@@ -18,6 +18,7 @@ from kerasortho.evaluation.inference import Prediction
 from kerasortho.export.card import read_card
 from kerasortho.export.format_check import content_only
 from kerasortho.export.formats import FORMATS
+from kerasortho.export.signatures import ROUNDING
 from kerasortho.progress import Progress
 from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
 from kerasortho.radiograph.reading import read_radiograph
@@ -36,7 +37,6 @@ SMALLEST_DICE = 0.999  # of a mask with the first way's, where there is a tolera
 # Ways without one change probabilities by design; what they say must stay the same.
 OTHER_LABELS = 0.005  # share of images; one is allowed in any case but the last
 MEAN_DICE = 0.99  # of the masks with the first way's
-ROUNDING = 0.5 / 255  # of a served segmenter's map, which has 8 bits
 
 
 @dataclass

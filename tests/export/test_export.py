@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,6 +195,53 @@ def test_versions_count_up_and_are_never_overwritten(runs: dict[str, Path], tmp_
     assert (first / "saved_model.pb").stat().st_mtime_ns == before
     assert (tmp_path / "batching.config").read_text() == "mine"
     assert sorted(path.name for path in (tmp_path / "limb").iterdir()) == ["1", "7", "8"]
+
+
+def test_warmup_fits_the_batching_in_force(runs: dict[str, Path], tmp_path: Path) -> None:
+    """TensorFlow Serving sends it through its batching, and takes what is refused there for a broken model."""
+    (tmp_path / "batching.config").write_text("max_batch_size { value: 3 }")
+    file = export(runs["limb"], tmp_path) / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(file))]
+    sizes = [value.tensor_shape.dim[0].size for log in logs for value in log.predict_log.request.inputs.values()]
+    assert sorted(sizes) == [1, 1, 3, 3]
+
+
+def test_what_killed_exports_have_left_is_removed(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "limb" / ".1-abc").mkdir(parents=True)
+    (tmp_path / "limb" / ".1-abc" / "saved_model.pb").write_text("half")
+    assert export(runs["limb"], tmp_path) == tmp_path / "limb" / "1"
+    assert [path.name for path in (tmp_path / "limb").iterdir()] == ["1"]
+
+
+def test_a_run_that_goes_on_meanwhile_is_not_exported(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card would describe another model than the one that was loaded."""
+    run = RunDirectory(shutil.copytree(runs["limb"], tmp_path / "runs" / "limb"))
+    load = RunDirectory.load_model
+
+    def load_and_go_on(self: RunDirectory) -> Any:
+        model = load(self)
+        with (self.path / "model.keras").open("ab") as file:
+            file.write(b"trained on")
+        return model
+
+    monkeypatch.setattr(RunDirectory, "load_model", load_and_go_on)
+    with pytest.raises(KerasOrthoError, match="trained on while it was exported"):
+        export(run, tmp_path / "exported")
+    assert not (tmp_path / "exported" / "limb").exists()
+
+
+@pytest.mark.parametrize("name", ["limb", "bone"])
+def test_preprocessing_in_the_graph_is_checked(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What the tensor signature cannot show: the file is decoded and prepared otherwise."""
+    module = sys.modules["kerasortho.export.signatures"]
+    prepared, fades = module.preprocess_graph, np.linspace(1.0, 0.9, 32, dtype=np.float32)[:, None]
+    monkeypatch.setattr(module, "preprocess_graph", lambda pixels, spec: prepared(pixels, spec) * fades)
+    with pytest.raises(KerasOrthoError, match="does not answer as"):
+        export(runs[name], tmp_path)
 
 
 def test_failure_leaves_nothing_behind(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
@@ -53,6 +54,61 @@ def test_what_the_user_wrote_stays(folder: Path) -> None:
     (folder / "models.config").write_text(pinned)
     write_server_files(folder)
     assert list(models(folder)["bone"].model_version_policy.specific.versions) == [2]
+
+
+def version(folder: Path, number: int) -> None:
+    (folder / "bone" / str(number)).mkdir(exist_ok=True)
+    (folder / "bone" / str(number) / "model.json").write_text("{}")
+
+
+def served(folder: Path) -> list[int]:
+    return list(models(folder)["bone"].model_version_policy.specific.versions)
+
+
+def test_without_its_last_label_a_model_is_no_longer_pinned(folder: Path) -> None:
+    write_server_files(folder, label=("bone", "stable", 1))
+    (folder / "bone" / "1" / "model.json").unlink()
+    version(folder, 4)
+    write_server_files(folder, exported="bone")
+    assert not models(folder)["bone"].version_labels and not models(folder)["bone"].HasField("model_version_policy")
+
+
+def test_a_new_version_takes_the_place_of_the_newest_alone(folder: Path) -> None:
+    write_server_files(folder, label=("bone", "stable", 1))
+    (folder / "models.config").write_text((folder / "models.config").read_text().replace("versions: 3", "versions: 2"))
+    write_server_files(folder, exported="limb")
+    assert served(folder) == [1, 2]  # as the user has put it
+    version(folder, 4)
+    write_server_files(folder, exported="bone")
+    assert served(folder) == [1, 2, 4]
+    version(folder, 5)
+    write_server_files(folder, exported="bone")
+    assert served(folder) == [1, 2, 5]
+    (folder / "bone" / "5" / "model.json").unlink()
+    write_server_files(folder)
+    assert served(folder) == [1, 2, 4]
+
+
+@pytest.mark.parametrize("policy, stays", [
+    ("all { }", True), ("latest { num_versions: 3 }", True), ("latest { num_versions: 2 }", False),
+])  # fmt: skip
+def test_a_policy_that_loads_the_labelled_versions_stays(folder: Path, policy: str, stays: bool) -> None:
+    write_server_files(folder)
+    text = (folder / "models.config").read_text()
+    text = text.replace('"tensorflow"', f'"tensorflow" model_version_policy {{ {policy} }}', 1)
+    (folder / "models.config").write_text(text)
+    write_server_files(folder, label=("bone", "stable", 1))
+    assert models(folder)["bone"].model_version_policy.WhichOneof("policy_choice") == (
+        policy.split()[0] if stays else "specific"
+    )
+
+
+def test_containers_listen_on_this_machine_alone(folder: Path) -> None:
+    write_server_files(folder)
+    services = yaml.safe_load((folder / "docker-compose.yml").read_text())["services"]
+    assert {port for service in services.values() for port in service["ports"]} == {
+        "127.0.0.1:8500:8500", "127.0.0.1:8501:8501",
+    }  # fmt: skip
 
 
 def test_models_that_are_gone(folder: Path) -> None:
