@@ -35,6 +35,7 @@ from kerasortho.radiograph.preprocessing import Preprocessing
 IMAGE_BYTES = "image_bytes"
 DEFAULT_SIGNATURE = "serving_default"
 TENSOR_SIGNATURE = "tensor"
+AT_ONCE = 2  # images of a request decoded, or drawn, side by side: of the largest, each takes some GB meanwhile
 ROUNDING = 0.5 / 255  # of a probability in probability_png_bytes
 Answers = dict[str, tf.Tensor]
 
@@ -86,7 +87,7 @@ class ServedModel(tf.Module):
             tf.TensorSpec([2], tf.int32),
             tf.TensorSpec([], tf.string),
         )
-        return tf.map_fn(one, files, fn_output_signature=kinds)
+        return tf.map_fn(one, files, fn_output_signature=kinds, parallel_iterations=AT_ONCE)
 
 
 class ServedClassifier(ServedModel):
@@ -130,7 +131,9 @@ class ServedSegmenter(ServedModel):
             return tf.cond(readable, lambda: self._draw(probability[..., 0], size), lambda: nothing)
 
         kinds = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.float32)
-        mask, probability, fraction = tf.map_fn(one, (probabilities, sizes, good), fn_output_signature=kinds)
+        mask, probability, fraction = tf.map_fn(
+            one, (probabilities, sizes, good), fn_output_signature=kinds, parallel_iterations=AT_ONCE
+        )
         return {
             "mask_png_bytes": mask,
             "probability_png_bytes": probability,

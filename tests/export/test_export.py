@@ -136,6 +136,16 @@ def test_nothing_of_keras_and_no_python_in_the_graph(exported: Path) -> None:
         assert b"_tf_keras" not in graph and b"PyFunc" not in graph and b"EagerPyFunc" not in graph
 
 
+def test_few_images_of_a_request_are_decoded_side_by_side(exported: Path) -> None:
+    """The largest take some GB each meanwhile; TensorFlow's own number would be ten."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel.FromString((exported / "bone" / "1" / "saved_model.pb").read_bytes())
+    nodes = [node for function in model.meta_graphs[0].graph_def.library.function for node in function.node_def]
+    loops = [node.attr["parallel_iterations"].i for node in nodes if node.op in ("While", "StatelessWhile")]
+    assert len(loops) == 2 and set(loops) == {2}  # decoding, drawing
+
+
 def test_warmup_has_every_signature_with_one_image_and_with_many(exported: Path) -> None:
     file = exported / "bone" / "1" / "assets.extra" / "tf_serving_warmup_requests"
     seen = []
