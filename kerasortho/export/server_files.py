@@ -119,7 +119,7 @@ def read_models_config(folder: Path) -> ModelServerConfig:
 def write_server_files(folder: Path, *, exported: str | None = None, label: tuple[str, str, int] | None = None) -> None:
     """Write ``models.config`` for what lies in ``folder``, and the other files where they are not there yet.
 
-    exported: the model that has got a new version just now.
+    exported: the model that has got a new version just now; None: any may have.
     label: a model, a label for one of its versions, and that version.
     """
     config = read_models_config(folder)
@@ -131,7 +131,7 @@ def write_server_files(folder: Path, *, exported: str | None = None, label: tupl
         before = dict(model.version_labels)
         if label is not None and label[0] == name:
             model.version_labels[label[1]] = label[2]
-        _keep_labels_to(model, versions, before, exported == name)
+        _keep_labels_to(model, versions, before, exported in (None, name))
         config.model_config_list.config.append(model)
     write_text(folder / MODELS_CONFIG, text_format.MessageToString(config))
     service = _SERVICE.format(
@@ -145,12 +145,15 @@ def write_server_files(folder: Path, *, exported: str | None = None, label: tupl
             write_text(folder / name, text)
 
 
-def _keep_labels_to(model: ModelConfig, versions: list[int], before: dict[str, int], exported: bool) -> None:
+def _keep_labels_to(model: ModelConfig, versions: list[int], before: dict[str, int], newer: bool) -> None:
     """Take away labels of versions that are gone, and have those with a label loaded beside what is loaded already.
 
-    before: the labels as they were. A policy that loads the labelled versions anyway, and that of a model which never
-    had a label, is the user's and stays. A list of versions keeps what the user has put there; a version that a label
-    has left goes from it, and a version that was the newest until now.
+    before: the labels as they were.
+    newer: there may be a new version.
+
+    A policy that loads the labelled versions anyway, and that of a model which never had a label, is the user's and
+    stays. A list of versions keeps what the user has put there; a version that a label has left goes from it, and,
+    where there is a new version, the one that was the newest until now.
     """
     for label, version in list(model.version_labels.items()):
         if version not in versions:
@@ -166,8 +169,8 @@ def _keep_labels_to(model: ModelConfig, versions: list[int], before: dict[str, i
         return
     listed = set(policy.specific.versions)
     kept = (listed - (set(before.values()) - labelled)) & set(versions)
-    if exported:
+    if newer:
         kept -= set(versions[-2:-1])
-    if exported or not listed or max(listed) not in versions:
+    if newer or not listed or max(listed) not in versions:
         kept.add(versions[-1])
     policy.specific.versions[:] = sorted(kept | labelled)
