@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -135,8 +136,7 @@ class RunDirectory:
         try:
             return keras.saving.load_model(self.path / "model.keras", compile=False, safe_mode=True)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise KerasOrthoError(f"{self.path / 'model.keras'} cannot be loaded: {reason}") from None
+            raise KerasOrthoError(f"{self.path / 'model.keras'} cannot be loaded: {_why_not(str(error))}") from None
 
     def history(self) -> list[dict[str, float]]:
         """Return one dict an epoch, in order; empty before the first epoch has ended."""
@@ -180,6 +180,18 @@ class RunDirectory:
             raise KerasOrthoError(
                 f"{self.path} is not a run directory: it has no {name}. `kerasortho fit` makes run directories."
             ) from None
+
+
+def _why_not(keras_says: str) -> str:
+    """Return why a model cannot be loaded. What would run code is never loaded; Keras would tell how to do it."""
+    found = re.search(r"Could not locate (\w+ '\w+')", keras_says)
+    code = "a Lambda layer" if "safe_mode=False" in keras_says else f"the {found[1]}" if found else ""
+    if not code:
+        return keras_says.splitlines()[0]
+    return (
+        f"it needs {code}, which is not Keras's own, and would run code that came with the model. kerasortho never "
+        "loads such models: build it of Keras's layers and functions, and train it again."
+    )
 
 
 def require_new(folder: Path) -> None:

@@ -298,10 +298,20 @@ def test_mixed_precision_is_exported_in_float32(tiny: SimpleNamespace, tmp_path:
 
 
 def test_models_that_would_run_code_are_refused(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    """And Keras's advice, how to load them all the same, is not passed on."""
+
+    @keras.saving.register_keras_serializable("elsewhere")
+    class Custom(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
     manifest = tiny.make_dataset(tmp_path / "data")
     image = keras.Input((32, 32, 1))
-    code = keras.Model(image, keras.layers.Lambda(lambda x: x)(image))
-    run = tiny.make_run(manifest, code, "segmentation")
-    with pytest.raises(KerasOrthoError, match=r"cannot be loaded.*[Ll]ambda"):
-        export(run, tmp_path / "exported")
+    for layer, words in ((keras.layers.Lambda(lambda x: x), "a Lambda layer"), (Custom(), "the class 'Custom'")):
+        run = tiny.make_run(manifest, keras.Model(image, layer(image)), "segmentation", name=layer.name)
+        keras.saving.get_custom_objects().pop("elsewhere>Custom", None)  # another process does not know it
+        with pytest.raises(KerasOrthoError) as refused:
+            export(run, tmp_path / "exported")
+        assert f"cannot be loaded: it needs {words}" in str(refused.value)
+        assert "unsafe" not in str(refused.value) and "safe_mode" not in str(refused.value)
     assert not (tmp_path / "exported").exists()
