@@ -6,7 +6,8 @@
     python tools/loadtest.py ... --server rest=http://host:8501,grpc=host:8500    another server: TensorFlow Serving
 
 The model is called directly in the same run, before: that gives the answers to expect, and the speed to compare with.
-Exit code 1 if any answer was wrong or missing.
+Exit code 1 if any answer was wrong or missing, if 8 clients together were not faster than one alone (batching is for
+that), or if the server's memory grew at overload.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import base64
 import http.client
 import itertools
 import json
+import math
 import re
+import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -40,6 +44,8 @@ from kerasortho.serving.settings import read_batching
 
 BAD = b"not an image"
 REFUSED = {429, 503, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+READY_S = 300  # for the server to load its models
+GROWTH, SLACK_MB = 1.05, 50  # of the memory between the second and the last quarter of an overload: what may vary
 OUTCOMES = ("right", "refused", "wrong", "lost")
 INVALID = {400, grpc.StatusCode.INVALID_ARGUMENT}
 Answer = dict[str, Any]  # the outputs for one image
@@ -96,19 +102,54 @@ def main() -> int:
         with server(options) as (rest, grpc_address):
             batching = read_batching(options.folder)
             room = batching.max_batch_size * (batching.max_enqueued_batches + batching.num_batch_threads)
-            return overload(images, options.model, rest, grpc_address, options.overload * 60, room * 3 // 2)
+            bad, samples = overload(images, options.model, rest, grpc_address, options.overload * 60, room * 3 // 2)
+        return verdict(bad, memory_grew(samples, required=not options.server))
     print("| what | clients | images/s | p50 ms | p99 ms | right | refused | wrong | lost |")
     print("|---|---|---|---|---|---|---|---|---|")
     direct(model, images, options.seconds)
     del model
-    bad = 0
+    bad, problems = 0, []
     with server(options) as (rest, grpc_address):
         for name, door in doors(images, options.model, rest, grpc_address).items():
+            rates: dict[int, float] = {}
             for clients in map(int, options.clients.split(",")):
                 start = time.monotonic()
                 tally = drive([door() for _ in range(clients)], images, options.seconds)
-                bad += report(name, clients, tally, time.monotonic() - start)
-    return int(bad > 0)
+                seconds = time.monotonic() - start
+                bad += report(name, clients, tally, seconds)
+                rates[clients] = tally.outcomes["right"] / seconds
+            problems += not_faster_together(name, rates)
+    return verdict(bad, problems)
+
+
+def verdict(bad: int, problems: list[str]) -> int:
+    """Print what is not as it should be; return the exit code."""
+    problems = [*([f"{bad} answers were wrong or lost."] if bad else []), *problems]
+    print("\n" + ("\n".join(f"FAILED: {problem}" for problem in problems) or "All is as it should be."))
+    return int(bool(problems))
+
+
+def not_faster_together(door: str, rates: dict[int, float]) -> list[str]:
+    """Return the complaint if 8 clients were not answered faster, in all, than one; nothing if not both were there."""
+    if not {1, 8} <= rates.keys() or rates[8] > rates[1]:
+        return []
+    return [f"{door}: 8 clients together get {rates[8]:.1f} images/s, one alone {rates[1]:.1f}. Is batching off?"]
+
+
+def memory_grew(samples: list[float], required: bool) -> list[str]:
+    """Return the complaint if the last quarter of the memory's samples (MB) lies above the second one.
+
+    In the first quarter buffers grow to what the load needs. Where the memory is not known, that is the complaint, if
+    it is ``required``.
+    """
+    known = [sample for sample in samples if not math.isnan(sample)]
+    quarter = len(known) // 4
+    if quarter < 2:
+        return [f"The memory is known {len(known)} times only, which is too few to judge it."] if required else []
+    before, after = statistics.median(known[quarter : 2 * quarter]), statistics.median(known[-quarter:])
+    if after <= GROWTH * before + SLACK_MB:
+        return []
+    return [f"The server's memory grew from {before:.0f} MB (second quarter of the time) to {after:.0f} MB (last)."]
 
 
 def distinct(model: Any, name: str, files: list[Path]) -> list[Image]:
@@ -151,28 +192,38 @@ def same(found: Answer, expected: Answer, slack: float = 1) -> bool:
 
 @contextmanager
 def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Start `kerasortho serve` on free ports, wait until it is ready, end it."""
+    """Start `kerasortho serve` on free ports, wait until it is ready, end it; leave with what it said if it has ended."""
     if options.server:
         named = dict(part.split("=", 1) for part in options.server.split(","))
         yield named["rest"], named["grpc"]
         return
     command = [sys.executable, "-m", "kerasortho", "serve", str(options.folder), "--with", "embedded"]
     command += ["--rest-port", "0", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        address = re.search(r"rest=(\S+) grpc=(\S+)", process.stdout.readline())
-        if not address:
-            sys.exit("The server did not start.")
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         try:
-            while True:
-                try:
-                    urllib.request.urlopen(f"{address[1]}/readyz").close()
-                    break
-                except OSError:
-                    time.sleep(0.2)
+            assert process.stdout is not None
+            address = re.search(r"rest=(\S+) grpc=(\S+)", process.stdout.readline())
+            if not address or not becomes_ready(address[1], process):
+                log.seek(0)
+                sys.exit(f"The server did not start. It said:\n{log.read()}")
             yield address[1], address[2]
         finally:
             process.terminate()
+
+
+def becomes_ready(rest: str, process: subprocess.Popen[str]) -> bool:
+    """Wait for the server's models; False if it has ended, or needs too long."""
+    end = time.monotonic() + READY_S
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{rest}/readyz", timeout=10).close()
+            return True
+        except OSError:
+            time.sleep(0.2)
+    return False
 
 
 def doors(images: list[Image], model: str, rest: str, grpc_address: str) -> dict[str, Callable[[], Ask]]:
@@ -274,33 +325,45 @@ def report(name: str, clients: int, tally: Tally, seconds: float) -> int:
     return tally.outcomes["wrong"] + tally.outcomes["lost"]
 
 
-def overload(images: list[Image], model: str, rest: str, grpc_address: str, seconds: float, count: int) -> int:
-    """Ask for more than the server can do, for long, one in ten times with rubbish; watch its memory."""
+def overload(
+    images: list[Image], model: str, rest: str, grpc_address: str, seconds: float, count: int
+) -> tuple[int, list[float]]:
+    """Ask for more than the server can do, for long, one in ten times with rubbish; watch its memory.
+
+    Returns how many answers were wrong or lost, and the memory in MB over the time.
+    """
     images = [*images * (1 + 9 // len(images)), prepare(BAD, model, None)]
     made = doors(images, model, rest, grpc_address)
     clients = [made["REST" if number % 2 else "gRPC"]() for number in range(count)]
     tally, done = Tally(), threading.Event()
-    watcher = threading.Thread(target=watch, args=(tally, rest, seconds, done))
+    samples: list[float] = []
+    watcher = threading.Thread(target=watch, args=(tally, rest, seconds, done, samples))
     watcher.start()
+    start = time.monotonic()
     drive(clients, images, seconds, tally)
+    taken = time.monotonic() - start  # longer than asked for: the last answers are waited for
     done.set()
     watcher.join()
-    return int(report("all", len(clients), tally, seconds) > 0)
+    return report("all", len(clients), tally, taken), samples
 
 
-def watch(tally: Tally, rest: str, seconds: float, done: threading.Event) -> None:
-    """Print twenty times what the server's memory is, and how many answers there were until then."""
+def watch(tally: Tally, rest: str, seconds: float, done: threading.Event, samples: list[float]) -> None:
+    """Print twenty times what the server's memory is, and how many answers there were until then; note the memory."""
     start = time.monotonic()
     print("| minute | server's memory, MB | right | refused | wrong | lost |\n|---|---|---|---|---|---|", flush=True)
     while not done.wait(seconds / 20):
         counts = " | ".join(str(tally.outcomes[key]) for key in OUTCOMES)
-        print(f"| {(time.monotonic() - start) / 60:.1f} | {memory(rest):.0f} | {counts} |", flush=True)
+        samples.append(memory(rest))
+        print(f"| {(time.monotonic() - start) / 60:.1f} | {samples[-1]:.0f} | {counts} |", flush=True)
 
 
 def memory(rest: str) -> float:
-    """Return the server's resident memory in MB, as it tells it; NaN where it does not."""
-    with urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics") as response:
-        found = re.search(rb"^process_resident_memory_bytes (\S+)", response.read(), re.MULTILINE)
+    """Return the server's resident memory in MB, as it tells it; NaN where it does not, or has no time now."""
+    try:
+        with urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics", timeout=30) as response:
+            found = re.search(rb"^process_resident_memory_bytes (\S+)", response.read(), re.MULTILINE)
+    except (OSError, http.client.HTTPException):
+        return float("nan")
     return float(found[1]) / 1e6 if found else float("nan")
 
 
