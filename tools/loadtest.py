@@ -192,7 +192,7 @@ def same(found: Answer, expected: Answer, slack: float = 1) -> bool:
 
 @contextmanager
 def server(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Start `kerasortho serve` on free ports, wait until it is ready, end it; leave with what it said if it has ended."""
+    """Start `kerasortho serve` on free ports, wait until it is ready, end it; leave with its words if it is not."""
     if options.server:
         named = dict(part.split("=", 1) for part in options.server.split(","))
         yield named["rest"], named["grpc"]

@@ -26,7 +26,7 @@ def runs(tiny: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 @pytest.fixture(scope="session")
 def bundles(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A bundle of each, with the float32 model."""
+    """A bundle of each, with the float32 model and, as NAME-int8, with the int8 one; the files of the other formats."""
     pytest.importorskip("litert_quantizer")
     from kerasortho.export.bundle import write_bundle
     from kerasortho.export.convert import convert
@@ -35,5 +35,10 @@ def bundles(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     folder, made = tmp_path_factory.mktemp("edge"), {}
     for name, run in runs.items():
         made[name] = folder / "bundles" / name
-        assert write_bundle(convert(export(run, folder), run=run, formats=["fp32"]), made[name]) == "fp32"
+        exported = export(run, folder)
+        assert write_bundle(convert(exported, run=run, formats=["fp32"]), made[name]) == "fp32"
+        smaller = convert(exported, run=run, formats=["int8", "dynamic-int8", "fp16"], calibration_images=3)
+        assert write_bundle(smaller, folder / "bundles" / f"{name}-int8") == "int8"
+        made[f"{name}-int8"] = folder / "bundles" / f"{name}-int8"
+        made |= {f"{name}-{form}": smaller.folder / f"{name}-{form}.tflite" for form in ("dynamic-int8", "fp16")}
     return made

@@ -26,6 +26,7 @@ pytest.importorskip("ai_edge_litert")
 from kerasortho.edge import run as edge
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.inference import Predictor
+from kerasortho.export.formats import open_model
 from kerasortho.radiograph import preprocessing, raster, reading
 from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.radiograph.reading import decode_radiograph
@@ -183,6 +184,34 @@ def test_segmenter_alone(
         np.testing.assert_array_equal(mask, prediction.mask(predictor.threshold) * 255)
         assert answer["foreground_fraction"] == pytest.approx((mask > 0).mean(), abs=1e-6)
         assert (answer["size"], answer["threshold"]) == (list(prediction.shape), 0.5)
+
+
+@pytest.mark.parametrize("form", ["int8", "dynamic-int8", "fp16"])
+def test_smaller_models_alone(
+    bundles: dict[str, Path], files: list[Path], alone: Callable[..., Any], tmp_path: Path, form: str
+) -> None:
+    """The answers are those that the conversion was checked with: what the file gives in this process."""
+    for name in ("limb", "bone"):
+        made = bundles[f"{name}-{form}"]
+        words = [] if made.is_dir() else ["--model", made]
+        folder = made if made.is_dir() else bundles[name]
+        done = alone(folder, *files, *words, "--output", tmp_path / "masks", cwd=tmp_path)
+        assert done.returncode == 1, done.stderr  # one file has no answer
+        model = made / "model.tflite" if made.is_dir() else made
+        about = json.loads(model.with_suffix(".json").read_text())
+        network = open_model(form, model.read_bytes(), 2)
+        for file, answer in zip(files, answers(done), strict=True):
+            if "error" in answer:
+                continue
+            pixels = decode_radiograph(file.read_bytes()).pixels
+            image, box = preprocessing.preprocess(pixels, Preprocessing.from_dict(about["preprocessing"]))
+            wanted = network(image)
+            if name == "limb":
+                np.testing.assert_allclose([*answer["probabilities"].values()], wanted, atol=2e-6)
+                continue
+            mask = cv2.imread(answer["mask"], cv2.IMREAD_UNCHANGED)
+            np.testing.assert_array_equal(mask > 0, preprocessing.to_native(wanted, box) >= np.float32(0.5))
+            assert 0 < (mask > 0).mean() < 1
 
 
 def test_two_files_of_one_name_get_two_masks(
