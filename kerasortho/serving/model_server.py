@@ -55,20 +55,26 @@ def run_model_server(binary: str, folder: Path, *, rest_port: int, grpc_port: in
     with tempfile.TemporaryDirectory(prefix="kerasortho-serve-") as temporary:
         config = Path(temporary) / MODELS_CONFIG
         _rewrite_config(folder, config)
-        process = subprocess.Popen([binary, *_options(folder, config, rest_port, grpc_port)])
+        process: subprocess.Popen[bytes] | None = None
         stopped = False
 
         def pass_on(number: int, frame: object) -> None:
             nonlocal stopped
             stopped = True
-            process.terminate()
+            if process is not None:
+                process.terminate()
 
+        # before it is started: a signal in between would leave it behind
         before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
+            process = subprocess.Popen([binary, *_options(folder, config, rest_port, grpc_port)])
+            if stopped:
+                process.terminate()
             code = _wait(process, folder, config)
             return 0 if stopped and code < 0 else code  # it has no handler of its own: the signal is an orderly end
         finally:
-            _end(process)
+            if process is not None:
+                _end(process)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
