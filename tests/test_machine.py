@@ -44,6 +44,24 @@ def test_this_machine():
     assert (64 << 20) < machine.available_memory() < (1 << 50)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 fma avx512f\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp\n", True),  # ARM
+        ("processor\t: 0\nFeatures\t: fp asimd\n", False),
+        ("processor\t: 0\nmodel name\t: something else\n", None),
+        (None, None),  # no such file: macOS, Windows
+    ],
+)
+def test_dot_products_of_8_bit_numbers(tmp_path, monkeypatch, text, expected):
+    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "cpuinfo")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert machine.multiplies_int8() is expected
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_containers_limit_counts(container, version):
     container(version, 8 * GIB, 3 * GIB)

@@ -55,6 +55,8 @@ def verify_command(exported: str, files: tuple[str, ...], run_path: str | None, 
     else:
         refused = f"; {counted(found.refused, 'file')} refused" if found.refused else ""
         click.echo("\n".join([f"{counted(found.images, 'image')}{refused}", "", *aligned(found.table())]))
+        if worst := found.worst_cases():
+            click.echo("\n".join(["", "What differs most:", *worst]))
         if found.task == "segmentation":
             click.echo(
                 "\nServers give maps of 8 bits: what rounding explains, half a level, is not counted as difference."

@@ -33,7 +33,7 @@ from kerasortho.export.formats import (
 )
 from kerasortho.export.saved_model import SavedModel
 from kerasortho.files import require_writable
-from kerasortho.machine import processor_count
+from kerasortho.machine import multiplies_int8, processor_count
 from kerasortho.progress import track
 from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.training.run import RunDirectory
@@ -247,7 +247,8 @@ def _remarks(model: Converted, whole: Converted) -> list[str]:
     if size >= SMALL:
         found.append(f"{model.name} has {size:.2f} of fp32's size, not less than a third")
     if duration > FAST:
-        found.append(f"{model.name} takes {duration:.2f} of fp32's time here, so it is not clearly faster")
+        reason = ": this processor lacks 8-bit dot products" if multiplies_int8() is False else ""
+        found.append(f"{model.name} takes {duration:.2f} of fp32's time here, so it is not clearly faster{reason}")
     return found
 
 

@@ -37,6 +37,7 @@ SMALLEST_DICE = 0.999  # of a mask with the first way's, where there is a tolera
 # Ways without one change probabilities by design; what they say must stay the same.
 OTHER_LABELS = 0.005  # share of images; one is allowed in any case but the last
 MEAN_DICE = 0.99  # of the masks with the first way's
+SHOWN = 3  # files a way, of those that differ most
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Compared:
         difference: largest of all probabilities, of the preprocessed tensor and of the file; NaN if an answer is.
         same_labels: images with the same label, of a classifier.
         dice: of each mask with the first way's, of a segmenter.
+        different: files whose label or mask is another, with how far they are off; filled in the order of the files.
         refused_alike: whether the same files were refused.
         milliseconds: of each file, reading included.
     """
@@ -55,12 +57,18 @@ class Compared:
     difference: float = 0.0
     same_labels: int = 0
     dice: list[float] = field(default_factory=list)
+    different: list[tuple[float, str]] = field(default_factory=list)
     refused_alike: bool = True
     milliseconds: list[float] = field(default_factory=list)
 
     def note(self, difference: float) -> None:
         """Keep the largest difference; NaN stays, which `max` would drop."""
         self.difference = float(np.maximum(self.difference, difference))
+
+    @property
+    def worst(self) -> list[str]:
+        """What is different, the worst first."""
+        return [text for _, text in sorted(self.different, reverse=True)]
 
     def failure(self, images: int, task: str) -> str:
         """Return why this way is not good enough, or an empty text."""
@@ -106,6 +114,15 @@ class Verification:
             rows.append((way.way, f"{way.difference:.1e}", *self._same(way), median, verdict))
         return rows
 
+    def worst_cases(self) -> list[str]:
+        """Return a line for each way that is not good enough, naming the files that differ most."""
+        lines = []
+        for way in self.ways:
+            if way.way in self.failures and (worst := way.worst):
+                more = f"; and {counted(len(worst) - SHOWN, 'more file')}" if len(worst) > SHOWN else ""
+                lines.append(f"{way.way}: {'; '.join(worst[:SHOWN])}{more}")
+        return lines
+
     def _same(self, way: Compared) -> tuple[str, ...]:
         if self.task == "classification":
             return (f"{way.same_labels} of {self.images}",)
@@ -132,6 +149,7 @@ class Verification:
             **same,
             "median_ms": round(statistics.median(way.milliseconds), 2) if way.milliseconds else None,
             "failure": self.failures.get(way.way),
+            "different": way.worst,
         }
 
 
@@ -195,10 +213,23 @@ def _compare(wanted: Prediction, answer: Prediction | KerasOrthoError, row: Comp
         return
     # Each 8-bit map may be half a level off; what goes beyond is a difference of decoding, preprocessing or model.
     rounding = ROUNDING * sum(isinstance(each, ServedPrediction) for each in (wanted, answer))
-    row.note(np.abs(answer.probabilities - wanted.probabilities).max() - rounding)
+    difference = float(np.abs(answer.probabilities - wanted.probabilities).max())
+    row.note(difference - rounding)
     if card["task"] == "classification":
-        row.same_labels += int(answer.probabilities.argmax() == wanted.probabilities.argmax())
+        label, before = (_label(prediction, card) for prediction in (answer, wanted))
+        if answer.probabilities.argmax() == wanted.probabilities.argmax():
+            row.same_labels += 1
+        else:
+            row.different.append((difference, f"{wanted.file.name} is {label}, not {before}"))
         return
     a, b = (prediction.mask(card["threshold"]).astype(bool) for prediction in (wanted, answer))
     total = int(a.sum() + b.sum())
-    row.dice.append(2 * int((a & b).sum()) / total if total else 1.0)
+    dice = 2 * int((a & b).sum()) / total if total else 1.0
+    row.dice.append(dice)
+    if dice < SMALLEST_DICE:
+        row.different.append((1 - dice, f"{wanted.file.name} has a mask Dice of {dice:.4f}, {total // 2} pixels"))
+
+
+def _label(prediction: Prediction, card: dict[str, Any]) -> str:
+    best = int(prediction.probabilities.argmax())
+    return f"{card['classes'][best]} ({prediction.probabilities[best]:.4f})"

@@ -207,7 +207,12 @@ def test_a_tool_that_fails_costs_its_own_format_alone(
     assert results["fp32"]["passed"] and not results["int8"]["passed"] and "no scale" in results["int8"]["reason"]
 
 
-def test_int8_that_is_neither_small_nor_fast_is_told() -> None:
+@pytest.mark.parametrize(("able", "told"), [(True, False), (None, False), (False, True)])
+def test_int8_that_is_neither_small_nor_fast_is_told(
+    monkeypatch: pytest.MonkeyPatch, able: bool | None, told: bool
+) -> None:
+    monkeypatch.setattr(module, "multiplies_int8", lambda: able)
+
     def made(name: str, size: int, duration: float) -> Converted:
         return Converted(name, b"x", {"bytes": size, "latency_ms": {"1": duration, "2": duration}})
 
@@ -215,6 +220,7 @@ def test_int8_that_is_neither_small_nor_fast_is_told() -> None:
     assert module._remarks(made("int8", 290, 7.9), whole) == []
     small, fast = module._remarks(made("int8", 300, 9.0), whole)
     assert "0.33 of fp32's size" in small and "0.90 of fp32's time" in fast
+    assert ("lacks 8-bit dot products" in fast) == told
 
 
 def test_the_run_is_found_in_runs(

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
+pytest.importorskip("grpc")
 
+import grpc
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 _made = runpy.run_path(str(Path(__file__).parents[1] / "export" / "conftest.py"))
 tiny, runs, exported = _made["tiny"], _made["runs"], _made["exported"]
@@ -84,6 +88,21 @@ class Running:
         body = {"instances": [{"b64": base64.b64encode(image).decode()}]}
         return self.http(f"/v1/models/{model}{which}:predict", body)
 
+    @cached_property
+    def stub(self) -> Any:
+        return prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(self.addresses.grpc))
+
+    @staticmethod
+    def message(*files: bytes) -> Any:
+        """Return the PredictRequest of ``files`` to "bone"."""
+        wanted = predict_pb2.PredictRequest()
+        wanted.model_spec.name = "bone"
+        wanted.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files))
+        return wanted
+
+    def predict_grpc(self, *files: bytes) -> Any:
+        return self.stub.Predict(self.message(*files), timeout=60)
+
     def wait(self, condition: Callable[[], Any], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not condition():
@@ -131,6 +150,26 @@ def start() -> Iterator[Callable[..., Running]]:
     yield make
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], tuple[threading.Event, threading.Event]]]:
+    """From the call on models wait before they answer: for the first of the events returned. The second: one waits."""
+    from kerasortho.serving.servable import Signature
+
+    gate, busy, run = threading.Event(), threading.Event(), Signature.run
+
+    def held(self: Any, inputs: Any) -> Any:
+        busy.set()
+        assert gate.wait(60)
+        return run(self, inputs)
+
+    def begin() -> tuple[threading.Event, threading.Event]:
+        monkeypatch.setattr(Signature, "run", held)
+        return gate, busy
+
+    yield begin
+    gate.set()
 
 
 @pytest.fixture(scope="session")

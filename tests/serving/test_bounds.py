@@ -31,17 +31,6 @@ from kerasortho.serving.servable import Servable  # noqa: E402
 from kerasortho.serving.settings import Limits  # noqa: E402
 
 
-def grpc_stub(server: Any) -> Any:
-    return prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(server.addresses.grpc))
-
-
-def request(*files: bytes) -> Any:
-    wanted = predict_pb2.PredictRequest()
-    wanted.model_spec.name = "bone"
-    wanted.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files))
-    return wanted
-
-
 def test_oversized_bodies(models: Path, start: Callable[..., Any]) -> None:
     server = start(models, limits=Limits(request_bytes=1 << 20))
     status, answer = server.http("/v1/models/bone:predict", b"x" * (5 << 20))
@@ -52,7 +41,7 @@ def test_oversized_bodies(models: Path, start: Callable[..., Any]) -> None:
     response = connection.getresponse()
     assert response.status == 413 and "exceeds the limit" in json.load(response)["error"]
     with pytest.raises(grpc.RpcError) as error:
-        grpc_stub(server).Predict(request(b"x" * (2 << 20)), timeout=60)
+        server.predict_grpc(b"x" * (2 << 20))
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "larger than max" in error.value.details()  # by which the client tells it from an overload
     assert server.predict(b"x")[0] == 200
@@ -113,7 +102,7 @@ def test_grpc_connections_are_bounded(models: Path, start: Callable[..., Any]) -
     def ask() -> int:
         channel = stack.enter_context(grpc.insecure_channel(server.addresses.grpc, options))
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        return len(stub.Predict(request(b"x"), timeout=60).outputs)
+        return len(stub.Predict(server.message(b"x"), timeout=60).outputs)
 
     with ExitStack() as stack:
         assert [ask(), ask()] == [4, 4]
@@ -147,7 +136,7 @@ def test_grpc_messages_are_received_a_few_at_a_time(models: Path, start: Callabl
         slow = channel.stream_unary(path).future(no_message(), timeout=60)
         slots = server.server.receiver.slots
         server.wait(slots.locked)
-        next_one = grpc_stub(server).Predict.future(request(b"x"), timeout=60)
+        next_one = server.stub.Predict.future(server.message(b"x"), timeout=60)
         assert slow.code() == grpc.StatusCode.DEADLINE_EXCEEDED and "did not arrive" in slow.details()
         assert len(next_one.result().outputs) == 4 and not slots.locked()
         never.set()
@@ -163,7 +152,7 @@ def test_no_room_for_more_requests(models: Path, start: Callable[..., Any]) -> N
         status, answer = server.predict(b"x")
         assert status == 429 and "no room" in answer["error"]
         with pytest.raises(grpc.RpcError) as error:
-            grpc_stub(server).Predict(request(b"x"), timeout=60)
+            server.predict_grpc(b"x")
         assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert b" 408 " in slow.recv(1000)  # who never finishes does not hold the room for ever
     server.wait(lambda: server.backend.running == 0)
@@ -181,7 +170,6 @@ def test_memory_stays_where_it_is(models: Path, start: Callable[..., Any], monke
 
     monkeypatch.setattr(Servable, "__init__", note)
     server = start(models)
-    stub = grpc_stub(server)
 
     def resident() -> float:
         metrics = server.http("/monitoring/prometheus/metrics")[1]
@@ -192,7 +180,7 @@ def test_memory_stays_where_it_is(models: Path, start: Callable[..., Any], monke
         if number % 8 < 4:
             return server.predict(file)[0] == (400 if file.startswith(b"bad") else 200)
         try:
-            return len(stub.Predict(request(file), timeout=60).outputs) == 4
+            return len(server.predict_grpc(file).outputs) == 4
         except grpc.RpcError as error:
             return file.startswith(b"bad") and error.code() == grpc.StatusCode.INVALID_ARGUMENT
 
@@ -244,7 +232,7 @@ def test_a_refused_grpc_request_is_let_go(
     gc.disable()
     try:
         with pytest.raises(grpc.RpcError) as error:
-            grpc_stub(server).Predict(request(b"x"), timeout=60)
+            server.predict_grpc(b"x")
         assert error.value.code() == grpc.StatusCode.NOT_FOUND
         server.wait(lambda: kept[0]() is None, 20)
     finally:

@@ -15,10 +15,8 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 grpc = pytest.importorskip("grpc")
 pytest.importorskip("fastapi")
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
 from kerasortho.serving import server as server_module  # noqa: E402
-from kerasortho.serving.servable import Signature  # noqa: E402
 from kerasortho.serving.settings import Limits  # noqa: E402
 
 
@@ -32,32 +30,14 @@ def echoed(answer: tuple[int, Any]) -> bytes:
     return base64.b64decode(row(answer)["file_bytes"]["b64"])
 
 
-def grpc_stub(server: Any) -> Any:
-    return prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(server.addresses.grpc))
-
-
-def request(*files: bytes) -> Any:
-    wanted = predict_pb2.PredictRequest()
-    wanted.model_spec.name = "bone"
-    wanted.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files))
-    return wanted
-
-
 def test_a_full_queue_is_429_and_resource_exhausted(
-    models: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    models: Path, start: Callable[..., Any], hold: Callable[..., Any]
 ) -> None:
     (models / "batching.config").write_text(
         "max_batch_size { value: 1 } max_enqueued_batches { value: 2 } num_batch_threads { value: 1 }"
     )
     server = start(models)
-    gate, busy, run = threading.Event(), threading.Event(), Signature.run
-
-    def slow(self: Any, inputs: Any) -> Any:
-        busy.set()
-        assert gate.wait(60)
-        return run(self, inputs)
-
-    monkeypatch.setattr(Signature, "run", slow)
+    gate, busy = hold()
     with ThreadPoolExecutor(3) as clients:
         first = clients.submit(server.predict, b"first")
         assert busy.wait(30)
@@ -66,7 +46,7 @@ def test_a_full_queue_is_429_and_resource_exhausted(
         status, answer = server.predict(b"one more")
         assert status == 429 and "full" in answer["error"]
         with pytest.raises(grpc.RpcError) as error:
-            grpc_stub(server).Predict(request(b"one more"), timeout=60)
+            server.predict_grpc(b"one more")
         assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "full" in error.value.details()
         gate.set()
         assert [echoed(answer.result()) for answer in (first, *waiting)] == [b"first", b"waits", b"waits"]
@@ -83,7 +63,7 @@ def test_corrupt_images_in_company(models: Path, start: Callable[..., Any]) -> N
         bad = clients.submit(server.predict, b"bad file")
         good = clients.submit(server.predict, b"good file")
         server.wait(lambda: server.backend.batcher.waiting() == 2)
-        mixed = clients.submit(grpc_stub(server).Predict, request(b"bad one", b"fine"), timeout=60)
+        mixed = clients.submit(server.predict_grpc, b"bad one", b"fine")
         assert bad.result() == (400, {"error": "Not readable."})
         assert echoed(good.result()) == b"good file"
         outputs = mixed.result().outputs
@@ -105,7 +85,7 @@ def test_versions_are_swapped_under_load_without_losing_a_request(
             if number % 2:
                 answers.append((sent, echoed(server.predict(sent))))
             else:
-                outputs = grpc_stub(server).Predict(request(sent), timeout=60).outputs
+                outputs = server.predict_grpc(sent).outputs
                 answers.append((sent, *tf.make_ndarray(outputs["file_bytes"])))
 
     with ThreadPoolExecutor(8) as clients:
@@ -176,18 +156,11 @@ def test_a_request_that_waits_is_answered_when_the_server_stops(models: Path, st
 
 
 def test_what_still_waits_after_the_grace_is_refused(
-    models: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    models: Path, start: Callable[..., Any], hold: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (models / "batching.config").write_text("max_batch_size { value: 1 } num_batch_threads { value: 1 }")
     server = start(models, limits=Limits(grace_seconds=0.1))
-    gate, busy, run = threading.Event(), threading.Event(), Signature.run
-
-    def slow(self: Any, inputs: Any) -> Any:
-        busy.set()
-        assert gate.wait(60)
-        return run(self, inputs)
-
-    monkeypatch.setattr(Signature, "run", slow)
+    gate, busy = hold()
     monkeypatch.setattr(server_module, "LAST_SECONDS", 60)
     with ThreadPoolExecutor(2) as clients:
         first = clients.submit(server.predict, b"first")

@@ -93,6 +93,40 @@ def test_int8_is_judged_by_what_it_says() -> None:
     assert "not a number" in failure("segmentation", "int8", dice=[1.0], difference=float(np.nan))
 
 
+def test_the_files_that_differ_most_are_named() -> None:
+    from kerasortho.serving.verify import _compare
+
+    def answer(name: str, *shares: float) -> Prediction:
+        return Prediction(Path("folder") / name, (4, 4), None, (), np.array(shares, np.float32), None)
+
+    card = {"task": "classification", "classes": ["lower", "upper"]}
+    row = Compared("int8")
+    for number, share in enumerate((0.45, 0.3, 0.9, 0.4, 0.44)):  # of "lower"; Keras: 0.51
+        _compare(answer(f"{number}.png", 0.51, 0.49), answer(f"{number}.png", share, 1 - share), row, card)
+    found = Verification("classification", 5, 0, [Compared("keras", same_labels=5), row])
+    assert row.same_labels == 1 and found.failures == {"int8": "4 labels not the same"}
+    (line,) = found.worst_cases()
+    assert line == (
+        "int8: 1.png is upper (0.7000), not lower (0.5100); 3.png is upper (0.6000), not lower (0.5100); "
+        "4.png is upper (0.5600), not lower (0.5100); and 1 more file"
+    )
+    assert len(found.to_dict()["ways"][1]["different"]) == 4
+
+
+def test_masks_that_differ_are_named() -> None:
+    from kerasortho.serving.verify import _compare
+
+    wanted, other = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
+    wanted[:2], other[:3] = 1, 1
+    row = Compared("fp16")
+    card = {"task": "segmentation", "threshold": 0.5}
+    for each in (wanted, other):
+        _compare(*(Prediction(Path("wrist.png"), (4, 4), None, (), map_, None) for map_ in (wanted, each)), row, card)
+    row.difference = 0.0
+    (line,) = Verification("segmentation", 2, 0, [row]).worst_cases()
+    assert line == "fp16: wrist.png has a mask Dice of 0.8000, 10 pixels"
+
+
 def test_not_a_number_is_never_no_difference() -> None:
     row = Compared("rest")
     for difference in (0.5, float(np.nan), 0.1):
