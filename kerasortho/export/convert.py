@@ -39,7 +39,9 @@ from kerasortho.radiograph.preprocessing import Preprocessing
 from kerasortho.training.run import RunDirectory
 
 SHARES = (0.0, 0.9, 0.99, 0.997, 0.999)  # of the error: the layers that carry it stay in float32, tried in this order
-MARGIN = 0.5  # of the drop, or difference, allowed may show on the calibration images: the validation images are others
+FINE_SHARES = (*SHARES, 0.9999, 0.99999, 0.999999)  # the same where a tolerance holds for each single probability
+MARGIN = 0.5  # of the drop allowed may show on the calibration images: the validation images are others
+FINE_MARGIN = 0.25  # of the tolerance; a largest difference grows with the number of images
 SMALL, FAST = 1 / 3, 0.8  # of fp32's size and time: what int8 is made for
 _SHOWN_LAYERS = 5
 
@@ -170,15 +172,17 @@ def _best(name: str, converter: Converter, tuning: Check, max_drop: float) -> tu
     if not made.reduced:
         return made.make(converter, ()), []
     tried: list[tuple[tuple[bool, float, float], bytes, list[str]]] = []
-    for share in SHARES:
+    for share in SHARES if made.tolerance == math.inf else FINE_SHARES:
         keep = converter.quantiser.worst(share, fp16=name == "fp16")
+        if tried and len(keep) == len(tried[-1][2]):
+            continue
         content = made.make(converter, keep)
         found = tuning.compare(_answers(name, content, tuning.images, f"trying {name}"))
         bad = not _lost(found) <= MARGIN * max_drop
         difference, agreement = found["largest_difference"], found["agreement"]
         closeness = difference if made.tolerance < math.inf else -agreement
         tried.append(((bad, closeness, difference), content, [layer.label for layer in keep]))
-        if not bad and difference <= MARGIN * made.tolerance and agreement >= made.agreement:
+        if not bad and difference <= FINE_MARGIN * made.tolerance and agreement >= made.agreement:
             break
     _, content, kept = min(tried, key=lambda item: item[0])
     return content, kept

@@ -155,7 +155,7 @@ def test_float_formats_must_answer_as_the_saved_model(
 ) -> None:
     """Though the score stays the same; in `kerasortho verify` the same limit holds."""
     run, folder = fragile
-    monkeypatch.setattr(module, "SHARES", (0.0,))
+    monkeypatch.setattr(module, "FINE_SHARES", (0.0,))
     original = module._answers
 
     def moved(name: str, *words: Any) -> np.ndarray:
@@ -167,6 +167,26 @@ def test_float_formats_must_answer_as_the_saved_model(
     assert all(m.facts["drop"]["value"] == 0 and m.file is None and not m.facts["passed"] for m in models.values())
     assert re.search(r"fp32 changes a probability by 0.0002 on .* at most 0.0001 is allowed", models["fp32"].failure)
     assert "at most 0.002 is allowed" in models["fp16"].failure and "in 16-bit floats: " in models["fp16"].failure
+
+
+def test_fp16_goes_on_until_the_largest_difference_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One layer carries nearly all of the error; what the others change is still too much for a single pixel."""
+    layers = [SimpleNamespace(label=f"layer {i}") for i in range(8)]
+    kept = {0.9: 1, 0.99: 1, 0.997: 1, 0.999: 1, 0.9999: 2, 0.99999: 5, 0.999999: 8}
+    asked: list[int] = []
+
+    def differing(answers: int) -> dict[str, Any]:
+        return {"drop": {"value": 0.0}, "agreement": 1.0, "largest_difference": 0.004 / (1 + answers) ** 2}
+
+    monkeypatch.setattr(
+        module, "_answers", lambda name, content, images, label: asked.append(int(content)) or int(content)
+    )
+    quantiser = SimpleNamespace(
+        worst=lambda share, fp16: layers[: kept.get(share, 0)], fp16=lambda keep: b"%d" % len(keep)
+    )
+    tuning = SimpleNamespace(images=None, compare=differing)
+    content, names = module._best("fp16", SimpleNamespace(quantiser=quantiser), tuning, 0.005)  # type: ignore[arg-type]
+    assert asked == [0, 1, 2] and content == b"2" and names == ["layer 0", "layer 1"]  # 0.004 / 9 is below 0.0005
 
 
 def test_fp16_leaves_the_layers_in_float32_that_suffer_from_16_bits(tiny: SimpleNamespace, tmp_path: Path) -> None:
