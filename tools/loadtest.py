@@ -40,6 +40,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from kerasortho.errors import KerasOrthoError
+from kerasortho.export.exported import find_exported
 from kerasortho.serving.settings import read_batching
 
 BAD = b"not an image"
@@ -77,7 +79,8 @@ class Tally:
                 self.seconds.append(seconds)
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
+    """Do what the command line asks for; 1 if something is not as it should be, 2 if nothing can be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of exported models")
     parser.add_argument("model")
@@ -93,11 +96,15 @@ def main() -> int:
         help="instead: half more clients than it has room for, some with rubbish",
     )
     parser.add_argument("--server", help="a server that runs already: rest=URL,grpc=HOST:PORT")
-    options = parser.parse_args()
-    newest = max((int(p.name) for p in (options.folder / options.model).iterdir() if p.name.isdecimal()), default=None)
-    model = tf.saved_model.load(str(options.folder / options.model / str(newest))).signatures["serving_default"]
-    images = distinct(model, options.model, options.images)
-    print(f"{options.model} version {newest}, {len(images)} images that differ in their answers\n")
+    options = parser.parse_args(words)
+    try:
+        newest, _ = find_exported(options.folder / options.model)
+        model = tf.saved_model.load(str(newest)).signatures["serving_default"]
+        images = distinct(model, options.model, options.images)
+    except (KerasOrthoError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.model} version {newest.name}, {len(images)} images that differ in their answers\n")
     if options.overload:
         with server(options) as (rest, grpc_address):
             batching = read_batching(options.folder)
@@ -164,7 +171,7 @@ def distinct(model: Any, name: str, files: list[Path]) -> list[Image]:
         if not any(same(expected, other.expected, slack=10) for other in kept):
             kept.append(prepare(data, name, expected))
     if len(kept) < 2:
-        sys.exit("At least two readable images with different answers are needed.")
+        raise KerasOrthoError("At least two readable images with different answers are needed.")
     return kept
 
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("exported", type=click.Path())
-@click.option(
-    "--run", metavar="RUN", type=click.Path(), help="The run that the model was exported from, if not in runs/."
-)
+@click.option("--run", metavar="RUN", type=click.Path(), help="The run that the model was exported from, if not found.")
 @click.option(
     "--images", multiple=True, metavar="FILE", type=click.Path(), help="Instead: an image, or a folder of them."
 )
@@ -52,13 +50,13 @@ def convert_command(
     accuracy, or Dice at each image's own size, with 95 % intervals by group. int8 is calibrated on training images
     chosen across classes and groups. Where a format loses too much, the layers that suffer most stay in float32.
 
-    The run is looked for in runs/, here and beside the exported models. Without it its images are not known: fp32,
-    fp16, dynamic-int8 and onnx can then be compared with the SavedModel on --images (whose truth is not known either:
-    --max-drop is of the agreement); int8 cannot be made.
+    The run is looked for here and beside the exported models, in folders such as runs/NAME. Without it its images are
+    not known: fp32, fp16, dynamic-int8 and onnx can then be compared with the SavedModel on --images (whose truth is
+    not known either: --max-drop is of the agreement); int8 cannot be made.
 
     Files go to exported/NAME/edge-VERSION/, which servers skip: the models, with labels and preprocessing in a JSON
-    file beside each, and all results in formats.json. --bundle adds a folder with the smallest model that passed and a
-    program that needs numpy, OpenCV and LiteRT only.
+    file beside each, and all results in formats.json. --bundle adds a folder with one model (the first that passed
+    of int8, dynamic-int8, fp16, fp32) and a program that needs numpy, OpenCV and LiteRT only.
 
     Exit code 1 if a format loses more than --max-drop, if a probability of fp32 or onnx differs by more than 1e-4 or of
     fp16 by more than 2e-3, or if a format cannot be made; it is then not written.
@@ -124,4 +122,8 @@ def _estimate(found: Mapping[str, Any]) -> str:
     if found["value"] is None:
         return "-"
     low, high = found["low"], found["high"]
-    return f"{found['value']:.4f}" + (f" ({low:.4f} to {high:.4f})" if low is not None and low < high else "")
+    return _number(found["value"]) + (f" ({_number(low)} to {_number(high)})" if low is not None and low < high else "")
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 4) + 0.0:.4f}"  # -0.00001 is 0.0000, not -0.0000

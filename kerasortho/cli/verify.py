@@ -12,15 +12,15 @@ IMAGES = 16
 @click.command()
 @click.argument("exported", type=click.Path())
 @click.argument("files", nargs=-1, type=click.Path())
-@click.option("--run", "run_path", type=click.Path(), help="The run it was exported from, if not in runs/.")
+@click.option("--run", "run_path", type=click.Path(), help="The run it was exported from, if not found.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
 def verify_command(exported: str, files: tuple[str, ...], run_path: str | None, as_json: bool) -> int:
     """Send FILES (images, or folders of them) through Keras, the SavedModel, REST, gRPC and every converted format.
 
     EXPORTED is a model's folder (its newest version is taken) or one version of it. The answers are compared with those
-    of the Keras model of the run that it was exported from, which is looked for in runs/, here and beside the exported
-    models; where it is in neither, and not named with --run, with those of the SavedModel. Without FILES, 16 test
-    images of the run are taken.
+    of the Keras model of the run that it was exported from, which is looked for here and beside the exported models, in
+    folders such as runs/NAME; where it is in neither, and not named with --run, with those of the SavedModel. Without
+    FILES, 16 test images of the run are taken.
 
     SavedModel, REST, gRPC, fp32 and onnx may differ by 1e-4, fp16 by 2e-3, with every label the same or a mask Dice of
     0.999. dynamic-int8 and int8 change probabilities by design: 99.5 % of the labels must be the same (one of a few
@@ -43,8 +43,8 @@ def verify_command(exported: str, files: tuple[str, ...], run_path: str | None, 
         chosen = gather_files(files, None)
     elif run is None:
         raise KerasOrthoError(
-            f"No run in runs/ has the model.keras that {folder} was exported from, so its test images are not known. "
-            "Name the run with --run RUN, or image files."
+            f"No run here, or beside the exported models, has the model.keras that {folder} was exported from, so its "
+            "test images are not known. Name the run with --run RUN, or image files."
         )
     else:
         test = run.samples().split("test")
@@ -53,8 +53,14 @@ def verify_command(exported: str, files: tuple[str, ...], run_path: str | None, 
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     else:
-        refused = f"; {counted(found.refused, 'file')} refused" if found.refused else ""
-        click.echo("\n".join([f"{counted(found.images, 'image')}{refused}", "", *aligned(found.table())]))
+        refused = f"; {counted(len(found.refused), 'file')} refused" if found.refused else ""
+        click.echo("\n".join([f"{counted(found.images, 'image')}{refused}", *found.refused]))
+        if run is None:
+            click.echo(
+                "Keras was not asked: no run here, or beside the exported models, is the one it was exported from. "
+                "The SavedModel comes first in its place; --run RUN names the run."
+            )
+        click.echo("\n".join(["", *aligned(found.table())]))
         if worst := found.worst_cases():
             click.echo("\n".join(["", "What differs most:", *worst]))
         if found.task == "segmentation":

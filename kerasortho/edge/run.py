@@ -169,6 +169,8 @@ def read_image(file: Path, max_pixels: int) -> np.ndarray:
         data = file.read_bytes()
     except OSError as error:
         raise EdgeError(f"The file cannot be read: {error.strerror}.") from None
+    if not data:
+        raise EdgeError("The image is empty.")
     try:
         if data.startswith(PNG):
             return _read_png(data, max_pixels)

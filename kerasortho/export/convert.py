@@ -103,8 +103,8 @@ def _check_sources(formats: Sequence[str], run: object, images: Sequence[PathLik
     if not images:
         raise KerasOrthoError(
             "A converted model is written only after a check on images. Name the run it was exported from (--run RUN: "
-            "checked on its validation images; no run in runs/ is it), or image files (--images FILE: compared with "
-            "the SavedModel only)."
+            "checked on its validation images; none is here, or beside the exported models), or image files (--images "
+            "FILE: compared with the SavedModel only)."
         )
     if calibrated := [name for name in formats if FORMATS[name].calibrated]:
         raise KerasOrthoError(
@@ -252,7 +252,7 @@ def _remarks(model: Converted, whole: Converted) -> list[str]:
         found.append(f"{model.name} has {size:.2f} of fp32's size, not less than a third")
     if duration > FAST:
         reason = ": this processor lacks 8-bit dot products" if multiplies_int8() is False else ""
-        found.append(f"{model.name} takes {duration:.2f} of fp32's time here, so it is not clearly faster{reason}")
+        found.append(f"{model.name} takes {duration:.2f} times as long as fp32 here, not clearly less{reason}")
     return found
 
 

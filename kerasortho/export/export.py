@@ -75,8 +75,9 @@ def export(
             if card["model_sha256"] != before:
                 raise KerasOrthoError(f"{run.path} was trained on while it was exported. Export it again afterwards.")
             _save(predictor, temporary, max_pixels)
-            _check(predictor, temporary)
-            write_warmup(temporary, name=name, size=predictor.spec.size, max_batch=most)
+            drawing = warmup_image(max_pixels)
+            _check(predictor, temporary, drawing)
+            write_warmup(temporary, drawing, name=name, size=predictor.spec.size, max_batch=most)
             write_json(temporary / CARD, card)
         write_server_files(folder, exported=name, label=(name, label, version) if label is not None else None)
     return folder / name / str(version)
@@ -131,19 +132,20 @@ def _save(predictor: Predictor, folder: Path, max_pixels: int) -> None:
         raise
 
 
-def _check(predictor: Predictor, folder: Path) -> None:
+def _check(predictor: Predictor, folder: Path, file: bytes) -> None:
     """Load what was written and compare its answers, to noise and to a drawing, with those of the Keras model.
 
-    The drawing is also sent as a file, so that decoding, preprocessing and drawing in the graph are compared, too.
+    The drawing, a PNG ``file``, is also sent as such, so that decoding, preprocessing and drawing in the graph are
+    compared, too.
     """
-    drawing, box = preprocess(decode_radiograph(warmup_image()).pixels, predictor.spec)
+    drawing, box = preprocess(decode_radiograph(file).pixels, predictor.spec)
     noise = np.random.default_rng(0).random(drawing.shape, np.float32)
     images = np.stack([drawing, noise])
     signatures = tf.saved_model.load(str(folder)).signatures
     (answer,) = signatures[TENSOR_SIGNATURE](image=tf.constant(images[..., None])).values()
     expected = predictor.ask(images)
     of_tensor = np.abs(answer.numpy().reshape(expected.shape) - expected).max()
-    row = {key: value.numpy()[0] for key, value in signatures[DEFAULT_SIGNATURE](tf.constant([warmup_image()])).items()}
+    row = {key: value.numpy()[0] for key, value in signatures[DEFAULT_SIGNATURE](tf.constant([file])).items()}
     difference = float(np.maximum(of_tensor, _difference(row, expected[0], box, predictor.threshold)))  # NaN stays
     if not difference <= TOLERANCE:
         raise KerasOrthoError(

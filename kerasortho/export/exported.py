@@ -9,20 +9,25 @@ from typing import Any
 
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.export.card import read_card
-from kerasortho.export.server_files import versions_of
+from kerasortho.export.server_files import models_in, versions_of
 from kerasortho.files import sha256_file
 from kerasortho.training.run import RunDirectory
 
-RUNS = "runs"  # where `kerasortho fit` puts them
+_DEPTHS = ("*/model.keras", "*/*/model.keras")  # `kerasortho fit` writes runs/NAME, the demo demo/NAME
 
 
 def find_exported(path: Path) -> tuple[Path, dict[str, Any]]:
     """Return the version folder that ``path`` names, its newest if it names none, and the model card in it."""
     if not path.is_dir():
-        known = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-        raise KerasOrthoError(f"There is no exported model {path}.{did_you_mean(path.name, known)}")
+        known = sorted(models_in(path.parent))
+        hint = did_you_mean(path.name, known) or (f" There are: {', '.join(known)}." if known else "")
+        raise KerasOrthoError(f"There is no exported model {path}.{hint}")
     versions = versions_of(path)
     folder = path / str(versions[-1]) if versions else path
+    if not versions and (known := sorted(models_in(path))):
+        raise KerasOrthoError(
+            f"{path} holds several models. Name one: {path / known[0]}. There are: {', '.join(known)}."
+        )
     return folder, read_card(folder)
 
 
@@ -41,11 +46,11 @@ def matching_run(run: RunDirectory | str | os.PathLike[str], card: dict[str, Any
 def find_run(card: dict[str, Any], folder: Path) -> RunDirectory | None:
     """Return the run that the model in ``folder``, with ``card``, was exported from, if it lies where runs usually do.
 
-    That is in ``runs/`` here, or beside the folder of all exported models. The card holds no path: it is known by its
-    model.keras. The run found is told on stderr.
+    That is up to two folders below the current one, or below that which holds the folder of all exported models. The
+    card holds no path: the run is known by its model.keras. The run found is told on stderr.
     """
-    places = dict.fromkeys((Path(RUNS).resolve(), folder.resolve().parent.parent.parent / RUNS))
-    files = [file for place in places for file in sorted(place.glob("*/model.keras"))]
+    places = dict.fromkeys((Path().resolve(), folder.resolve().parent.parent.parent))
+    files = [file for place in places for depth in _DEPTHS for file in sorted(place.glob(depth))]
     for file in sorted(files, key=lambda file: file.parent.name != card["name"]):  # most likely the one of its name
         if sha256_file(file) == card["model_sha256"]:
             print(f"{folder} was exported from {file.parent}", file=sys.stderr, flush=True)

@@ -91,11 +91,11 @@ class Compared:
 
 @dataclass
 class Verification:
-    """All ways compared on ``images`` images; ``refused`` more could not be read by the first way."""
+    """All ways compared on ``images`` images; ``refused``: why the first way could not read the others."""
 
     task: str
     images: int
-    refused: int
+    refused: list[str]
     ways: list[Compared]
 
     @property
@@ -188,7 +188,7 @@ def verify(folder: Path, files: Sequence[Path], run: RunDirectory | None) -> Ver
         raise KerasOrthoError(
             f"None of {counted(len(files), 'file')} could be read, so nothing was compared. The first: {refused[0]}"
         )
-    return Verification(card["task"], len(files) - len(refused), len(refused), compared)
+    return Verification(card["task"], len(files) - len(refused), [str(error) for error in refused], compared)
 
 
 def _timed(way: Way, file: Path, row: Compared) -> Prediction | KerasOrthoError:

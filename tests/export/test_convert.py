@@ -239,11 +239,24 @@ def test_int8_that_is_neither_small_nor_fast_is_told(
     whole = made("fp32", 900, 10.0)
     assert module._remarks(made("int8", 290, 7.9), whole) == []
     small, fast = module._remarks(made("int8", 300, 9.0), whole)
-    assert "0.33 of fp32's size" in small and "0.90 of fp32's time" in fast
+    assert "0.33 of fp32's size" in small and "0.90 times as long as fp32" in fast
     assert ("lacks 8-bit dot products" in fast) == told
 
 
-def test_the_run_is_found_in_runs(
+def test_the_folder_of_all_models_is_not_one_of_them(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(exported)]) == 2
+    error = capsys.readouterr().err
+    assert f"{exported} holds several models. Name one: {exported / 'bone'}. There are: bone, limb." in error
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.00001, "0.0000"), (0.00004, "0.0000"), (-0.0004, "-0.0004")])
+def test_no_negative_zero_in_the_table(value: float, shown: str) -> None:
+    from kerasortho.cli.convert import _number
+
+    assert _number(value) == shown
+
+
+def test_the_run_is_found_where_runs_usually_are(
     runs: dict[str, Path],
     convertible: Path,
     tmp_path: Path,
@@ -255,9 +268,14 @@ def test_the_run_is_found_in_runs(
     exported = shutil.copytree(convertible / "limb" / "1", tmp_path / "exported" / "limb" / "1").parent
     assert main(["convert", str(exported), "--formats", "fp32"]) == 0
     assert "(split val)" in capsys.readouterr().out
-    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "runs").rename(tmp_path / "demo")
+    assert main(["convert", str(exported), "--formats", "fp32"]) == 0
+    (tmp_path / "demo" / "limb").rename(tmp_path / "limb")
+    assert main(["convert", str(exported), "--formats", "fp32"]) == 0
+    shutil.rmtree(tmp_path / "limb")
+    capsys.readouterr()
     assert main(["convert", str(exported), "--formats", "fp32"]) == 2
-    assert "no run in runs/ is it" in capsys.readouterr().err
+    assert "none is here, or beside the exported models" in capsys.readouterr().err
 
 
 def test_a_bundle_needs_a_litert_format(convertible: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,6 @@ from kerasortho.training.run import RunDirectory
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 from google.protobuf import text_format  # noqa: E402
-from tensorflow_serving.apis import prediction_log_pb2  # noqa: E402
 from tensorflow_serving.config import model_server_config_pb2  # noqa: E402
 
 from kerasortho.export.export import export  # noqa: E402
@@ -146,24 +145,6 @@ def test_few_images_of_a_request_are_decoded_side_by_side(exported: Path) -> Non
     assert len(loops) == 2 and set(loops) == {2}  # decoding, drawing
 
 
-def test_warmup_has_every_signature_with_one_image_and_with_many(exported: Path) -> None:
-    file = exported / "bone" / "1" / "assets.extra" / "tf_serving_warmup_requests"
-    seen = []
-    for record in tf.data.TFRecordDataset(str(file)):
-        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        assert request.model_spec.name == "bone"
-        ((key, value),) = request.inputs.items()
-        seen.append((request.model_spec.signature_name, key, value.tensor_shape.dim[0].size))
-        signature = tf.saved_model.load(str(exported / "bone" / "1")).signatures[request.model_spec.signature_name]
-        signature(**{key: tf.constant(tf.make_ndarray(value))})
-    assert sorted(seen) == [
-        (signature, key, batch)
-        for signature, key in (("serving_default", "image_bytes"), ("tensor", "image"))
-        for batch in (1, 8)
-    ]
-    assert file.stat().st_size < 3_000_000
-
-
 def test_models_config_names_every_model(exported: Path) -> None:
     config = model_server_config_pb2.ModelServerConfig()
     text_format.Parse((exported / "models.config").read_text(), config)
@@ -205,15 +186,6 @@ def test_versions_count_up_and_are_never_overwritten(runs: dict[str, Path], tmp_
     assert (first / "saved_model.pb").stat().st_mtime_ns == before
     assert (tmp_path / "batching.config").read_text() == "mine"
     assert sorted(path.name for path in (tmp_path / "limb").iterdir()) == ["1", "7", "8"]
-
-
-def test_warmup_fits_the_batching_in_force(runs: dict[str, Path], tmp_path: Path) -> None:
-    """TensorFlow Serving sends it through its batching, and takes what is refused there for a broken model."""
-    (tmp_path / "batching.config").write_text("max_batch_size { value: 3 }")
-    file = export(runs["limb"], tmp_path) / "assets.extra" / "tf_serving_warmup_requests"
-    logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(file))]
-    sizes = [value.tensor_shape.dim[0].size for log in logs for value in log.predict_log.request.inputs.values()]
-    assert sorted(sizes) == [1, 1, 3, 3]
 
 
 def test_what_killed_exports_have_left_is_removed(runs: dict[str, Path], tmp_path: Path) -> None:

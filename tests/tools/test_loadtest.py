@@ -57,3 +57,10 @@ def test_a_server_that_ends_is_not_waited_for(tool: dict[str, Any], tmp_path: Pa
     options = Namespace(server=None, folder=tmp_path / "nothing")
     with pytest.raises(SystemExit, match=r"did not start. It said:\n.*nothing"), tool["server"](options):
         pass
+
+
+def test_a_model_that_is_not_there(tool: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "limb" / "1").mkdir(parents=True)
+    (tmp_path / "limb" / "1" / "model.json").write_text("{}")
+    assert tool["main"]([str(tmp_path), "limp", "x.png"]) == 2
+    assert "There is no exported model" in (error := capsys.readouterr().err) and 'Did you mean "limb"' in error
