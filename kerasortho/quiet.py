@@ -7,16 +7,21 @@ import importlib.abc
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import require_writable
+
+# A process of its own, so that it outlives one that is ended by C++: it reads to the end, then shows the last lines.
+_KEEPER = "import collections, sys; sys.stderr.buffer.writelines(collections.deque(sys.stdin.buffer, 50))"
 
 
 def quiet_libraries() -> None:
@@ -94,3 +99,38 @@ def stderr_held_back() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+@contextmanager
+def only_python_on_stderr() -> Iterator[None]:
+    """Keep what C++ writes to file descriptor 2 off stderr; show its last lines if the process dies within the block.
+
+    Python's own words, log and tracebacks included, appear as ever. For long blocks: nothing grows meanwhile.
+    """
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # no stderr at all: nothing to keep off
+        yield
+        return
+    before = sys.stderr
+    command = [sys.executable, "-I", "-c", _KEEPER]
+    # Stays open: a thread that goes on after the block may still write to it.
+    direct = os.fdopen(saved, "w", buffering=1, encoding=before.encoding, errors="backslashreplace", closefd=False)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True) as keeper:
+        assert keeper.stdin is not None
+        os.dup2(keeper.stdin.fileno(), 2)
+        if _writes_to_descriptor_2(before):
+            sys.stderr = direct
+        try:
+            yield
+        finally:
+            sys.stderr = before
+            os.dup2(saved, 2)
+            keeper.kill()
+
+
+def _writes_to_descriptor_2(stream: TextIO) -> bool:
+    with suppress(OSError, ValueError):  # such as a text in memory
+        return stream.fileno() == 2
+    return False

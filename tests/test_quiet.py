@@ -80,3 +80,33 @@ def test_matplotlib_gets_a_folder_of_its_own_only_where_home_cannot_be_written(t
     assert answer.stderr == "" and "kerasortho-matplotlib-" in folder.name and not folder.exists()  # gone at the end
     answer = in_a_new_process(code, **unset, HOME=str(tmp_path))
     assert (answer.stdout, answer.stderr) == ("\n", "")
+
+
+ONLY_PYTHON = """
+    import os, sys, threading
+    from kerasortho.quiet import only_python_on_stderr
+    with only_python_on_stderr():
+        os.write(2, b"words of C++\\n" * 100_000)
+        print("words of Python", file=sys.stderr)
+        {then}
+    os.write(2, b"after it\\n")
+"""
+
+
+def test_only_python_on_stderr() -> None:
+    answer = in_a_new_process(ONLY_PYTHON.format(then="pass"))
+    assert (answer.returncode, answer.stderr) == (0, "words of Python\nafter it\n")
+
+
+def test_tracebacks_are_words_of_python() -> None:
+    failing = "threading.Thread(target=lambda: 1 / 0).start(); raise KeyError('mistake')"
+    answer = in_a_new_process(ONLY_PYTHON.format(then=failing))
+    assert answer.returncode == 1 and "C++" not in answer.stderr
+    assert "ZeroDivisionError" in answer.stderr and "KeyError: 'mistake'" in answer.stderr
+
+
+def test_the_last_words_of_cpp_are_heard_where_the_process_dies() -> None:
+    answer = in_a_new_process(ONLY_PYTHON.format(then="os.write(2, b'Check failed'); os.abort()"))
+    lines = answer.stderr.splitlines()
+    assert answer.returncode < 0 and lines[0] == "words of Python"
+    assert lines[1:] == ["words of C++"] * 49 + ["Check failed"]

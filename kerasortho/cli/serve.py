@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from kerasortho.errors import KerasOrthoError
+from kerasortho.quiet import only_python_on_stderr
 
 _MEGABYTE = 1 << 20
 
@@ -42,6 +43,11 @@ def serve_command(
     TensorFlow Serving is started where it is installed. Otherwise this process answers the same requests itself, which
     is meant for development and small sites. New versions are picked up while it runs.
     """
+    if rest_port == grpc_port != 0:
+        raise KerasOrthoError(
+            f"REST and gRPC need two ports, and {rest_port} is given for both. Choose another one for REST with "
+            "--rest-port, or for gRPC with --port."
+        )
     _log_to_stderr()
     path = Path(folder)
     if not path.is_dir():
@@ -87,7 +93,8 @@ def _serve_embedded(
 
     limits = Limits(request_bytes=max_request_mb * _MEGABYTE, waiting_bytes=max_waiting_mb * _MEGABYTE)
     server = EmbeddedServer(folder, Addresses(host, rest_port, grpc_port), limits=limits)
-    server.run(lambda at: click.echo(f"Embedded server: rest={at.rest} grpc={at.grpc}"))
+    with only_python_on_stderr():  # or clients could fill the log with what decoders say of damaged images
+        server.run(lambda at: click.echo(f"Embedded server: rest={at.rest} grpc={at.grpc}"))
 
 
 def _log_to_stderr() -> None:

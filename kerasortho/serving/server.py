@@ -147,7 +147,8 @@ class EmbeddedServer:
         gc.freeze()  # collecting an unloaded model shall not look through all of TensorFlow: that holds everybody up
         self.repository.poll()
         self.backend.loaded = True
-        logger.info("Ready." if self.backend.ready else "No model can be served yet; see above.")
+        if not self.backend.stopping:
+            logger.info("Ready." if self.backend.ready else "No model can be served yet; see above.")
         self.repository.watch(self._poll_seconds)
 
     @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -20,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
@@ -35,6 +39,7 @@ from kerasortho.serving import model_server
 from kerasortho.serving import server as server_module
 
 ROOT = Path(__file__).parents[2]
+png = runpy.run_path(str(ROOT / "tests" / "serving_contract" / "images.py"))["png"]
 SERVE = [sys.executable, "-m", "kerasortho", "serve"]
 
 
@@ -98,12 +103,65 @@ def test_sigterm_answers_what_was_asked_and_says_what_happens(models: Path) -> N
     assert "Traceback" not in log
 
 
-def test_ports_in_use(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_holds_nothing_of_damaged_images(exported: Path) -> None:
+    """TensorFlow's decoders write of them on stderr themselves, with their first bytes."""
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (256, 256), np.uint8))[1].tobytes()
+    command = [*SERVE, str(exported), "--with", "embedded", "--rest-port", "0", "--port", "0"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process,
+        ended_with_the_test(process),
+    ):
+        assert process.stdout is not None and process.stderr is not None
+        address = re.search(r"rest=(\S+)", process.stdout.readline())
+        assert address
+
+        def status(path: str, body: bytes | None = None) -> int:
+            try:
+                with urllib.request.urlopen(address[1] + path, body, timeout=60) as response:
+                    return int(response.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        wait_for(lambda: status("/readyz") == 200)
+        for image in (b"hello", jpeg[: len(jpeg) // 2], jpeg[:2] + b"x" * 500, png()[:60]):
+            body = json.dumps({"instances": [{"b64": base64.b64encode(image).decode()}]}).encode()
+            assert status("/v1/models/limb:predict", body) == 400
+        process.terminate()
+        assert process.wait(60) == 0
+        log = process.stderr.read().splitlines()
+    assert log and all(re.match(r"\d{4}-\d\d-\d\d .* INFO ", line) for line in log), log
+
+
+def test_stopping_while_models_load_is_no_lack_of_models(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = server_module.EmbeddedServer(models, server_module.Addresses(rest_port=0, grpc_port=0))
+    poll = server.repository.poll
+
+    def stop_and_poll() -> None:
+        server.stop()
+        wait_for(lambda: server.backend.stopping)
+        poll()
+
+    monkeypatch.setattr(server.repository, "poll", stop_and_poll)
+    with caplog.at_level("INFO", "kerasortho.serving"):
+        server.run()
+    assert "Stopping" in caplog.text and "Ready" not in caplog.text and "No model can be served" not in caplog.text
+
+
+def test_one_port_for_both(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--rest-port", "8500"], ["--port", "8501"]):
+        assert main(["serve", str(models), "--with", "embedded", *words]) == 2
+        error = capsys.readouterr().err
+        assert f"REST and gRPC need two ports, and {words[1]} is given for both" in error
+
+
+def test_ports_in_use(models: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for option, other in (("--rest-port", "--port"), ("--port", "--rest-port")):
         with held_port() as port:
             assert main(["serve", str(models), "--with", "embedded", option, str(port), other, "0"]) == 2
-        error = capsys.readouterr().err
-        assert f"127.0.0.1:{port} already" in error and option in error and "Traceback" not in error
+        error = capfd.readouterr().err  # of gRPC's C core, too
+        assert f"127.0.0.1:{port} already" in error and option in error and error.count("\n") == 1
 
 
 def test_a_port_that_cannot_be_bound_leaves_nothing_open(
