@@ -15,8 +15,7 @@ from kerasortho.serving.metrics import UNKNOWN, Metrics
 from kerasortho.serving.refusal import Refusal, invalid
 from kerasortho.serving.repository import Repository
 from kerasortho.serving.servable import DEFAULT_SIGNATURE, Servable, Signature, Tensors
-from kerasortho.serving.settings import Limits
-from kerasortho.words import byte_size
+from kerasortho.serving.settings import Limits, megabytes
 
 SIGNATURE_DEF = "signature_def"  # the one metadata field of GetModelMetadata
 
@@ -58,8 +57,8 @@ class Backend:
         if self._bytes + size > self.limits.waiting_bytes:
             raise Refusal(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"The server has no room for {byte_size(size)}: requests of {byte_size(self._bytes)} are being "
-                f"answered and {byte_size(self.limits.waiting_bytes)} is the limit. Send it again later.",
+                f"The server has no room for {megabytes(size)}: requests of {megabytes(self._bytes)} are being "
+                f"answered and {megabytes(self.limits.waiting_bytes)} is the limit. Send it again later.",
             )
         held = size
 

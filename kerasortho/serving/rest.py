@@ -16,7 +16,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +25,7 @@ import grpc
 from fastapi import FastAPI, Request, Response
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
@@ -37,7 +38,8 @@ from kerasortho.serving.metrics import CONTENT_TYPE
 from kerasortho.serving.refusal import Refusal, from_error, invalid
 from kerasortho.serving.rest_format import read_inputs, read_request, write_answer
 from kerasortho.serving.servable import Signature, Tensors
-from kerasortho.words import byte_size, cut
+from kerasortho.serving.settings import megabytes
+from kerasortho.words import cut
 
 # The patterns of TensorFlow Serving's http_rest_api_util.cc: they match whatever the case.
 _WHICH = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -64,6 +66,13 @@ def make_app(backend: Backend) -> FastAPI:
     @app.get(METRICS_PATH)
     async def metrics() -> Response:
         return Response(backend.metrics.page(), media_type=CONTENT_TYPE)
+
+    @app.exception_handler(HTTPException)
+    async def nothing_there(request: Request, error: HTTPException) -> Response:
+        await _discard(backend, request)
+        place = f"{request.method} {request.url.path}"
+        message = f"There is no {place} here. A model answers to POST /v1/models/NAME:predict; GET /readyz names them."
+        return _json({"error": message}, error.status_code, error.headers)
 
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH"]
     app.router.routes.append(Route("/v1/{path:path}", _Models(backend), methods=methods))
@@ -189,10 +198,10 @@ def _announced_size(backend: Backend, request: Request) -> int:
 
 
 def _too_large(size: int | None, largest: int) -> Refusal:
-    received = "" if size is None else f" Received: {byte_size(size)}."
+    received = "" if size is None else f" Received: {megabytes(size)}."
     return Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
-        f"The request's body exceeds the limit of {byte_size(largest)}.{received} Send fewer images in one request.",
+        f"The request's body exceeds the limit of {megabytes(largest)}.{received} Send fewer images in one request.",
         http_status=413,
     )
 
@@ -244,5 +253,5 @@ def _plain(message: Message) -> dict[str, Any]:
     return plain
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(json.dumps(value).encode(), status, media_type="application/json")
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(value).encode(), status, headers, media_type="application/json")

@@ -27,7 +27,11 @@ Inputs = Mapping[str, TensorInfo]
 _B64 = "b64"
 _BYTES_SUFFIX = "_bytes"
 _DEEPEST = 16  # dimensions of an array
+_IMAGE_INPUT = "image_bytes"
+_ENCODED = ("iVBORw0KGgo", "/9j/")  # how base64 of a PNG and of a JPEG begins
 _SPARE_COMMAS = 1000  # of a body, beside those between the values
+_EXAMPLE = '{"instances": [{"b64": "<the PNG or JPEG file in base64>"}]}'
+_NO_JSON = f". Send JSON, not a form or the file itself: {_EXAMPLE}"
 _JSON_TYPES = {type(None): "Null", bool: "Bool", dict: "Object", list: "Array", str: "String"}
 
 
@@ -47,9 +51,10 @@ def read_request(body: bytes, most_values: float = math.inf) -> tuple[str, dict[
     try:
         document = json.loads(body)  # NaN and infinities included, as TensorFlow Serving wants it
     except json.JSONDecodeError as error:
-        raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+        hint = "" if error.pos else _NO_JSON
+        raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}{hint}") from None
     except UnicodeDecodeError as error:
-        raise invalid(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
+        raise invalid(f"JSON Parse error: not UTF-8 at offset: {error.start}{_NO_JSON}") from None
     except RecursionError:
         raise invalid("JSON Parse error: The document is nested too deeply") from None
     except ValueError as error:  # such as a number of thousands of digits
@@ -114,7 +119,7 @@ def _read_rows(instances: Any, inputs: Inputs) -> Tensors:
             )
         for name, value in values.items():
             columns[name].append(value)
-    return {name: _tensor(column, inputs[name], row_format=True) for name, column in columns.items()}
+    return {name: _tensor(name, column, inputs[name], row_format=True) for name, column in columns.items()}
 
 
 def _read_columns(value: Any, inputs: Inputs) -> Tensors:
@@ -128,7 +133,7 @@ def _read_columns(value: Any, inputs: Inputs) -> Tensors:
     for name in inputs:
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _tensor(value[name], info, row_format=False) for name, info in inputs.items()}
+    return {name: _tensor(name, value[name], info, row_format=False) for name, info in inputs.items()}
 
 
 def _is_named(value: Any) -> bool:
@@ -140,7 +145,7 @@ def _is_b64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {_B64} and isinstance(value[_B64], str)
 
 
-def _tensor(value: Any, info: TensorInfo, *, row_format: bool) -> np.ndarray:
+def _tensor(name: str, value: Any, info: TensorInfo, *, row_format: bool) -> np.ndarray:
     """Return nested lists as an array of the input's data type; every element is checked."""
     dtype = tf.as_dtype(info.dtype)
     shape: list[int] = []
@@ -151,7 +156,7 @@ def _tensor(value: Any, info: TensorInfo, *, row_format: bool) -> np.ndarray:
     if len(shape) > _DEEPEST:
         raise invalid(f"Encountered list at unexpected level: {_DEEPEST + 1} expected < {_DEEPEST}")
     leaves: list[Any] = []
-    read = _reader(dtype)
+    read = _reader(name, dtype)
 
     def walk(item: Any, depth: int) -> None:
         if not isinstance(item, list):
@@ -185,8 +190,8 @@ def _tensor(value: Any, info: TensorInfo, *, row_format: bool) -> np.ndarray:
     return np.asarray(leaves, dtype.as_numpy_dtype).reshape(shape)
 
 
-def _reader(dtype: tf.DType) -> Callable[[Any], Any]:
-    """Return what turns one JSON value into an element, or refuses it."""
+def _reader(name: str, dtype: tf.DType) -> Callable[[Any], Any]:
+    """Return what turns one JSON value into an element of the input ``name``, or refuses it."""
 
     limits = np.finfo(dtype.as_numpy_dtype) if dtype.is_floating else None
 
@@ -196,6 +201,8 @@ def _reader(dtype: tf.DType) -> Callable[[Any], Any]:
 
     def text(value: Any) -> bytes:
         if isinstance(value, str):
+            if name == _IMAGE_INPUT and value.startswith(_ENCODED):
+                raise invalid(f'{name} is base64 as plain text. Send it as an object: {{"b64": "{value[:8]}..."}}')
             return value.encode("utf-8", "surrogatepass")
         if isinstance(value, dict):
             return _decode(value)

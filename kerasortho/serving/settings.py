@@ -55,6 +55,12 @@ class Limits:
     grace_seconds: float = 30.0
 
 
+def megabytes(size: int) -> str:
+    """Return a number of bytes in the unit of --max-request-mb and --max-waiting-mb, which has 1 << 20 of them."""
+    count = f"{size / (1 << 20):,.1f}".removesuffix(".0")
+    return "less than 0.1 MB" if count == "0" else f"{count} MB"
+
+
 def read_batching(folder: Path) -> Batching:
     """Return what ``batching.config`` in ``folder`` says; where it says nothing, what `kerasortho export` writes."""
     file = folder / BATCHING_CONFIG

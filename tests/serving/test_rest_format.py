@@ -67,6 +67,21 @@ def test_numbers_are_not_rounded_in_silence() -> None:
     assert read({"inputs": [2**63, 0]}, x=tf.uint64)["x"].tolist() == [2**63, 0]
 
 
+@pytest.mark.parametrize("text", ["iVBORw0KGgoAAAANSUhEUgAA", "/9j/4AAQSkZJRgABAQAA"])
+def test_an_image_in_base64_without_its_object(text: str) -> None:
+    for body in ({"instances": ["x", text]}, {"instances": [{"image_bytes": text}]}, {"inputs": [text]}):
+        with pytest.raises(Refusal, match=r'image_bytes is base64 as plain text.*{"b64": "') as error:
+            read(body, image_bytes=tf.string)
+        assert error.value.http_status == 400
+    assert read({"instances": [text]}, text=tf.string)["text"].tolist() == [text.encode()]
+
+
+@pytest.mark.parametrize("body", [b"\x89PNG\r\n", b"--limit\r\n\r\n\xff\xd8", b"image=iVBORw0KGgo"])
+def test_a_body_that_is_no_json_at_all(body: bytes) -> None:
+    with pytest.raises(Refusal, match=r'^JSON Parse error: .* at offset: \d+\. Send JSON.*{"instances": \[{"b64": '):
+        read_request(body)
+
+
 def test_bytes() -> None:
     data = bytes(range(256)) + b"\0\0"
     import base64

@@ -128,6 +128,14 @@ def test_half_copied_version(models: Path, add_version: Callable[[Path, int], Pa
     assert row(server.predict(b"x", which="/versions/2"))["version"] == 2
 
 
+def test_addresses_where_nothing_is_answer_as_the_others(models: Path, start: Callable[..., Any]) -> None:
+    server = start(models)
+    for path, body, status in (("/", None, 404), ("/predict", b"x" * 5_000_000, 404), ("/healthz", b"x", 405)):
+        found, answer = server.http(path, body)
+        assert (found, list(answer)) == (status, ["error"])
+        assert f"There is no {'POST' if body else 'GET'} {path} here" in answer["error"]
+
+
 def test_a_server_whose_models_cannot_be_loaded_is_not_ready(models: Path, start: Callable[..., Any]) -> None:
     (models / "bone" / "1" / "saved_model.pb").write_bytes(b"damaged")
     server = start(models)

@@ -8,7 +8,7 @@ import pytest
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.export.server_files import MAX_BATCH, write_server_files
-from kerasortho.serving.settings import read_batching
+from kerasortho.serving.settings import megabytes, read_batching
 
 
 def test_what_export_writes_is_what_is_used_without_it(tmp_path: Path) -> None:
@@ -16,6 +16,11 @@ def test_what_export_writes_is_what_is_used_without_it(tmp_path: Path) -> None:
     assert without.max_batch_size == MAX_BATCH and without.num_batch_threads > 0
     write_server_files(tmp_path)
     assert read_batching(tmp_path) == without
+
+
+def test_sizes_are_said_in_the_unit_of_the_options() -> None:
+    said = [megabytes(size) for size in (128 << 20, 1 << 30, 3 << 19, 100)]
+    assert said == ["128 MB", "1,024 MB", "1.5 MB", "less than 0.1 MB"]
 
 
 def test_some_parameters(tmp_path: Path) -> None:
