@@ -18,12 +18,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kerasortho.errors import KerasOrthoError
+from kerasortho.errors import KerasOrthoError, did_you_mean
 
 TIMEOUT_S = 120.0
 LARGEST_MESSAGE = 256 << 20  # bytes; gRPC's own default of 4 MB is less than a radiograph
 _MODEL = re.compile(r"(?P<name>[^/]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/]+))?")
 _OVERLOAD = (429, 503)
+_LOOK_AT_NAME = ". Are the model's name and version right? Its folder is named so, and the version's within it."
 _TOO_LARGE = "larger than max"  # in gRPC's own words, which have the same code as an overload
 
 
@@ -54,6 +55,11 @@ def connect(server: str, model: str) -> Connection:
         port = address.port
     except ValueError as error:  # such as a port beyond 65535
         raise KerasOrthoError(f"{server!r} is no server's address: {error}.") from None
+    if address.hostname and (address.path.strip("/") or address.query or address.fragment):
+        raise KerasOrthoError(
+            f"The server's address ends with the port; the model is named with --model. Received: {server!r}. "
+            f"Give --server {address.scheme}://{address.netloc} --model NAME."
+        )
     if address.scheme in ("http", "https") and address.hostname:
         return RestConnection(server.rstrip("/"), model)
     if address.scheme == "grpc" and address.hostname and port:
@@ -67,7 +73,7 @@ class RestConnection:
     """HTTP and JSON."""
 
     def __init__(self, server: str, model: str) -> None:
-        self._server, self._model = server, f"{server}/v1/models/{model}"
+        self._server, self._model, self._name = server, f"{server}/v1/models/{model}", model.split("/")[0]
 
     def outputs(self) -> set[str]:
         """See Connection."""
@@ -100,12 +106,36 @@ class RestConnection:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             text = _error_text(error)
+            if error.code == http.client.NOT_FOUND:
+                text += self._models_there()
             raise (OverloadedError if error.code in _OVERLOAD else KerasOrthoError)(text) from None
-        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+        except http.client.RemoteDisconnected as error:  # a BadStatusLine, too, but one without a line
+            raise self._silent(error) from None
+        except http.client.BadStatusLine:
+            address = urllib.parse.urlsplit(self._server).netloc
             raise KerasOrthoError(
-                f"{self._server} does not answer ({reason}). Is the server running, and is this its REST address?"
+                f"{self._server} answers, but is no HTTP server. If that is its gRPC port, ask grpc://{address}, or "
+                "name the port of REST."
             ) from None
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+            raise self._silent(error) from None
+
+    def _silent(self, error: Exception) -> KerasOrthoError:
+        reason = _printable(str(getattr(error, "reason", error)))
+        return KerasOrthoError(
+            f"{self._server} does not answer ({reason}). Is the server running, and is this its REST address?"
+        )
+
+    def _models_there(self) -> str:
+        """Return which models there are, as a sentence: `kerasortho serve` tells, TensorFlow Serving does not."""
+        try:
+            with urllib.request.urlopen(f"{self._server}/readyz", timeout=TIMEOUT_S) as response:
+                models = {str(name): list(versions) for name, versions in json.load(response)["models"].items()}
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
+            return _LOOK_AT_NAME
+        known = ", ".join(f"{name} ({', '.join(map(str, versions))})" for name, versions in models.items() if versions)
+        hint = "" if self._name in models else did_you_mean(self._name, models)
+        return f". The models there, with their versions: {known}.{hint}"
 
 
 class GrpcConnection:
@@ -180,7 +210,8 @@ class GrpcConnection:
                     f"{self._address} does not answer ({details}). Is the server running, and is this its gRPC port?"
                 )
                 raise KerasOrthoError(message) from None
-            raise KerasOrthoError(f"the server says: {details}") from None
+            hint = _LOOK_AT_NAME if code == grpc.StatusCode.NOT_FOUND else ""
+            raise KerasOrthoError(f"the server says: {details}{hint}") from None
 
 
 def plain_row(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,6 +234,10 @@ def _text(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_text(key, item) for item in value]
     return value.decode() if isinstance(value, bytes) and not key.endswith("_bytes") else value
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _error_text(error: urllib.error.HTTPError) -> str:

@@ -178,7 +178,8 @@ def test_refusals_of_one_image_leave_the_others(
 
 
 @pytest.mark.parametrize("url, model, words", [
-    ("{url}", "arm", "Servable not found"),
+    ("{url}", "arm", r"Servable not found for request: Latest\(arm\)\. Are the model's name and version right"),
+    ("{url}/v1/models/limb", "limb", "ends with the port.*--server http://127.0.0.1:[0-9]+ --model NAME"),
     ("http://127.0.0.1:9", "limb", "Is the server running"),
     ("grpc://127.0.0.1:9", "limb", "gRPC port"),
     ("127.0.0.1:8501", "limb", "http://HOST:PORT"),

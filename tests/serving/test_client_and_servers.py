@@ -21,6 +21,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictResponse  # noqa: E402
 
 from kerasortho.cli.main import main  # noqa: E402
 from kerasortho.data.phantom.generate import PhantomSettings, generate_phantoms  # noqa: E402
+from kerasortho.errors import KerasOrthoError  # noqa: E402
 from kerasortho.evaluation.predict import predict  # noqa: E402
 from kerasortho.radiograph import read_radiograph  # noqa: E402
 from kerasortho.serving import client  # noqa: E402
@@ -70,6 +71,25 @@ def grpc_server() -> Iterator[tuple[GrpcServer, str]]:
     made.start()
     yield service, f"grpc://127.0.0.1:{port}"
     made.stop(None).wait()
+
+
+def test_the_grpc_port_is_no_http_server(grpc_server: tuple[GrpcServer, str]) -> None:
+    address = grpc_server[1].removeprefix("grpc://")
+    with pytest.raises(KerasOrthoError, match=f"is no HTTP server.*ask grpc://{address}") as error:
+        ServerPredictor(f"http://{address}", "limb")
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("model, words", [
+    ("limbo", r'Latest\(limbo\)\. The models there, with their versions: bone \(1\), limb \(1\)\. '
+              r'Did you mean "limb"\?$'),
+    ("limb/versions/7", r"Specific\(limb, 7\)\. The models there, with their versions: bone \(1\), limb \(1\)\.$"),
+])  # fmt: skip
+def test_models_that_the_embedded_server_does_not_have(running: Any, model: str, words: str) -> None:
+    with pytest.raises(KerasOrthoError, match=words):
+        ServerPredictor(running.addresses.rest, model)
+    with pytest.raises(KerasOrthoError, match=r"Servable not found .* Are the model's name and version right"):
+        ServerPredictor(f"grpc://{running.addresses.grpc}", model)
 
 
 def test_an_overloaded_server_is_asked_again_over_grpc(
