@@ -109,8 +109,9 @@ def read_models_config(folder: Path) -> ModelServerConfig:
     except FileNotFoundError:
         pass
     except (text_format.ParseError, UnicodeDecodeError) as error:
+        reason = str(error).rstrip(".")
         raise KerasOrthoError(
-            f"{file} is no ModelServerConfig in protocol buffer text format: {error}. Mend it, or delete it: the next "
+            f"{file} is no ModelServerConfig in protocol buffer text format: {reason}. Mend it, or delete it: the next "
             "`kerasortho export` writes it anew, without labels."
         ) from None
     return config

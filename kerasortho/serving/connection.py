@@ -55,10 +55,11 @@ def connect(server: str, model: str) -> Connection:
         port = address.port
     except ValueError as error:  # such as a port beyond 65535
         raise KerasOrthoError(f"{server!r} is no server's address: {error}.") from None
-    if address.hostname and (address.path.strip("/") or address.query or address.fragment):
+    before, models, _ = address.path.partition("/v1/models")  # a path before it is that of a proxy
+    if address.hostname and (models or address.query or address.fragment):
         raise KerasOrthoError(
-            f"The server's address ends with the port; the model is named with --model. Received: {server!r}. "
-            f"Give --server {address.scheme}://{address.netloc} --model NAME."
+            f"The model is named with --model, not in the server's address. Received: {server!r}. "
+            f"Give --server {address.scheme}://{address.netloc}{before} --model NAME."
         )
     if address.scheme in ("http", "https") and address.hostname:
         return RestConnection(server.rstrip("/"), model)

@@ -128,6 +128,12 @@ def test_what_the_reader_refuses_is_refused(tmp_path: Path, name: str) -> None:
         edge.read_image(tmp_path / "image", 10**6)
 
 
+def test_an_empty_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "image").touch()
+    with pytest.raises(edge.EdgeError, match="The image is empty"):
+        edge.read_image(tmp_path / "image", 10**6)
+
+
 def test_bombs_are_refused_by_their_header(tmp_path: Path) -> None:
     for data in (FILES["png_header"](30_000, 30_000), FILES["encoded"](np.zeros((1000, 201), np.uint8), ".jpg")):
         (tmp_path / "image").write_bytes(data)

@@ -123,3 +123,6 @@ def test_a_damaged_file_is_not_overwritten(folder: Path) -> None:
     with pytest.raises(KerasOrthoError, match=r"models\.config is no ModelServerConfig"):
         write_server_files(folder)
     assert (folder / "models.config").read_text() == "model_config_list {"
+    (folder / "models.config").write_text("model_pl: 3")
+    with pytest.raises(KerasOrthoError, match=r'no field named "model_pl"\. Mend it'):
+        write_server_files(folder)

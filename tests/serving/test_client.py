@@ -179,7 +179,9 @@ def test_refusals_of_one_image_leave_the_others(
 
 @pytest.mark.parametrize("url, model, words", [
     ("{url}", "arm", r"Servable not found for request: Latest\(arm\)\. Are the model's name and version right"),
-    ("{url}/v1/models/limb", "limb", "ends with the port.*--server http://127.0.0.1:[0-9]+ --model NAME"),
+    ("{url}/v1/models/limb", "limb", "not in the server's address.*--server http://127.0.0.1:[0-9]+ --model NAME"),
+    ("http://127.0.0.1:1/proxy/v1/models", "limb", "Give --server http://127.0.0.1:1/proxy --model NAME"),
+    ("http://127.0.0.1:1/proxy", "limb", "does not answer"),
     ("http://127.0.0.1:9", "limb", "Is the server running"),
     ("grpc://127.0.0.1:9", "limb", "gRPC port"),
     ("127.0.0.1:8501", "limb", "http://HOST:PORT"),
