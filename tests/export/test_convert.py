@@ -172,7 +172,7 @@ def test_float_formats_must_answer_as_the_saved_model(
 def test_fp16_goes_on_until_the_largest_difference_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """One layer carries nearly all of the error; what the others change is still too much for a single pixel."""
     layers = [SimpleNamespace(label=f"layer {i}") for i in range(8)]
-    kept = {0.9: 1, 0.99: 1, 0.997: 1, 0.999: 1, 0.9999: 2, 0.99999: 5, 0.999999: 8}
+    kept = dict(zip(module.FINE_SHARES, (0, 1, 1, 1, 1, 1, 2, 2, 5, 8), strict=True))
     asked: list[int] = []
 
     def differing(answers: int) -> dict[str, Any]:
@@ -181,12 +181,32 @@ def test_fp16_goes_on_until_the_largest_difference_is_small(monkeypatch: pytest.
     monkeypatch.setattr(
         module, "_answers", lambda name, content, images, label: asked.append(int(content)) or int(content)
     )
-    quantiser = SimpleNamespace(
-        worst=lambda share, fp16: layers[: kept.get(share, 0)], fp16=lambda keep: b"%d" % len(keep)
-    )
+    quantiser = SimpleNamespace(worst=lambda share, fp16: layers[: kept[share]], fp16=lambda keep: b"%d" % len(keep))
     tuning = SimpleNamespace(images=None, compare=differing)
-    content, names = module._best("fp16", SimpleNamespace(quantiser=quantiser), tuning, 0.005)  # type: ignore[arg-type]
+    content, names = module._best("fp16", SimpleNamespace(quantiser=quantiser), tuning, 0.005, 0.25)  # type: ignore[arg-type]
     assert asked == [0, 1, 2] and content == b"2" and names == ["layer 0", "layer 1"]  # 0.004 / 9 is below 0.0005
+
+
+@pytest.mark.parametrize(("name", "margins"), [("fp16", [0.5, 0.25, 0.1]), ("int8", [0.5]), ("fp32", [0.5])])
+def test_more_layers_stay_float32_where_validation_images_differ_too_much(
+    monkeypatch: pytest.MonkeyPatch, name: str, margins: list[float]
+) -> None:
+    """They are more than the calibration images, and one pixel of one of them is enough."""
+    asked: list[float] = []
+
+    def best(*words: Any) -> tuple[bytes, list[str]]:
+        asked.append(words[-1])
+        return b"%d" % len(asked), []
+
+    monkeypatch.setattr(module, "_best", best)
+    monkeypatch.setattr(module, "_answers", lambda name, content, images, label: int(content))
+    check = SimpleNamespace(
+        images=None, compare=lambda tries: {"drop": {"value": 0.0}, "largest_difference": 0.005 / tries}
+    )
+    monkeypatch.setattr(module, "_explain", lambda *words: "too much")
+    made = module._made(name, None, None, check, 0.005, {})  # type: ignore[arg-type]
+    assert asked == margins and made.content == b"%d" % len(margins)
+    assert made.failure == ("too much" if name == "fp32" else "")  # 0.005 / 3 is within 0.002
 
 
 def test_fp16_leaves_the_layers_in_float32_that_suffer_from_16_bits(tiny: SimpleNamespace, tmp_path: Path) -> None:
