@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gc
 import http.client
 import json
@@ -26,6 +27,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # 
 from kerasortho.serving import grpc_service  # noqa: E402
 from kerasortho.serving import server as server_module  # noqa: E402
 from kerasortho.serving.grpc_service import PredictionService  # noqa: E402
+from kerasortho.serving.http_connections import BoundedHTTP  # noqa: E402
 from kerasortho.serving.refusal import Refusal  # noqa: E402
 from kerasortho.serving.servable import Servable  # noqa: E402
 from kerasortho.serving.settings import Limits  # noqa: E402
@@ -109,6 +111,21 @@ def test_grpc_connections_are_bounded(models: Path, start: Callable[..., Any]) -
         with pytest.raises(grpc.RpcError) as error:
             ask()
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_an_answer_is_not_held_back(models: Path, start: Callable[..., Any]) -> None:
+    """Header and body are two packets; the second must not wait until the client has acknowledged the first."""
+    server = start(models)
+    with contextlib.closing(http.client.HTTPConnection(server.addresses.rest.removeprefix("http://"))) as kept:
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read()
+        (connection,) = [
+            each
+            for each in gc.get_objects()
+            if isinstance(each, BoundedHTTP) and each.transport.get_extra_info("peername") == kept.sock.getsockname()
+        ]
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/mod"])
