@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,8 +108,11 @@ def test_the_log_holds_nothing_of_damaged_images(exported: Path) -> None:
     """TensorFlow's decoders write of them on stderr themselves, with their first bytes."""
     jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (256, 256), np.uint8))[1].tobytes()
     command = [*SERVE, str(exported), "--with", "embedded", "--rest-port", "0", "--port", "0"]
+    # Where it is set, the user wants TensorFlow's start-up lines; an earlier test may have set it in this process.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process,
+        subprocess.Popen(command, **pipes, cwd=ROOT, env=environment) as process,
         ended_with_the_test(process),
     ):
         assert process.stdout is not None and process.stderr is not None
