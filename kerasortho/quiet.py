@@ -81,10 +81,7 @@ class _QuietFinder(importlib.abc.MetaPathFinder):
 @contextmanager
 def stderr_held_back() -> Iterator[None]:
     """Send file descriptor 2, which C++ writes to, into a temporary file; show it only if the block raises."""
-    try:
-        sys.stderr.flush()
-        saved = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no stderr at all: nothing to hold back
+    if (saved := _copy_of_stderr()) is None:
         yield
         return
     with tempfile.TemporaryFile() as held:
@@ -107,10 +104,7 @@ def only_python_on_stderr() -> Iterator[None]:
 
     Python's own words, log and tracebacks included, appear as ever. For long blocks: nothing grows meanwhile.
     """
-    try:
-        sys.stderr.flush()
-        saved = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no stderr at all: nothing to keep off
+    if (saved := _copy_of_stderr()) is None:
         yield
         return
     before = sys.stderr
@@ -128,6 +122,15 @@ def only_python_on_stderr() -> Iterator[None]:
             sys.stderr = before
             os.dup2(saved, 2)
             keeper.kill()
+
+
+def _copy_of_stderr() -> int | None:
+    """Return another descriptor of what 2 stands for; None where there is no stderr to keep anything off."""
+    try:
+        sys.stderr.flush()
+        return os.dup(2)
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _writes_to_descriptor_2(stream: TextIO) -> bool:

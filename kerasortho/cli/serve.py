@@ -10,8 +10,6 @@ import click
 from kerasortho.errors import KerasOrthoError
 from kerasortho.quiet import only_python_on_stderr
 
-_MEGABYTE = 1 << 20
-
 
 @click.command()
 @click.argument("folder", default="exported", type=click.Path())
@@ -89,9 +87,9 @@ def _serve_embedded(
             f"The embedded server needs the package {error.name}: pip install 'kerasortho[serving]'"
         ) from None
     from kerasortho.serving.server import Addresses, EmbeddedServer
-    from kerasortho.serving.settings import Limits
+    from kerasortho.serving.settings import MEGABYTE, Limits
 
-    limits = Limits(request_bytes=max_request_mb * _MEGABYTE, waiting_bytes=max_waiting_mb * _MEGABYTE)
+    limits = Limits(request_bytes=max_request_mb * MEGABYTE, waiting_bytes=max_waiting_mb * MEGABYTE)
     server = EmbeddedServer(folder, Addresses(host, rest_port, grpc_port), limits=limits)
     with only_python_on_stderr():  # or clients could fill the log with what decoders say of damaged images
         server.run(lambda at: click.echo(f"Embedded server: rest={at.rest} grpc={at.grpc}"))

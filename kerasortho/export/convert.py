@@ -150,8 +150,12 @@ def _made(
     name: str, converter: Converter, tuning: Check, check: Check, max_drop: float, calibration: dict[str, Any]
 ) -> Converted:
     made = FORMATS[name]
+    kept: list[str] | None = None
     for margin in FINE_MARGINS if made.reduced and made.tolerance < math.inf else (MARGIN,):
+        before = kept
         content, kept = _best(name, converter, tuning, max_drop, margin)
+        if kept == before:  # the most that help stay in float32 already
+            break
         found = check.compare(_answers(name, content, check.images, f"checking {name}"))
         if found["largest_difference"] <= made.tolerance:
             break

@@ -10,6 +10,7 @@ from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.export.server_files import BATCHING, BATCHING_CONFIG
 
 # Fields of TensorFlow Serving's BatchingParameters that mean nothing here.
+MEGABYTE = 1 << 20  # bytes: the unit of --max-request-mb and --max-waiting-mb
 _IGNORED = (
     "thread_pool_name", "allowed_batch_sizes", "pad_variable_length_inputs", "enable_large_batch_splitting",
     "max_execution_batch_size",
@@ -56,8 +57,8 @@ class Limits:
 
 
 def megabytes(size: int) -> str:
-    """Return a number of bytes in the unit of --max-request-mb and --max-waiting-mb, which has 1 << 20 of them."""
-    count = f"{size / (1 << 20):,.1f}".removesuffix(".0")
+    """Return a number of bytes in the unit in which limits are set, `MEGABYTE`."""
+    count = f"{size / MEGABYTE:,.1f}".removesuffix(".0")
     return "less than 0.1 MB" if count == "0" else f"{count} MB"
 
 

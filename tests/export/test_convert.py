@@ -196,7 +196,7 @@ def test_more_layers_stay_float32_where_validation_images_differ_too_much(
 
     def best(*words: Any) -> tuple[bytes, list[str]]:
         asked.append(words[-1])
-        return b"%d" % len(asked), []
+        return b"%d" % len(asked), ["layer"] * len(asked)
 
     monkeypatch.setattr(module, "_best", best)
     monkeypatch.setattr(module, "_answers", lambda name, content, images, label: int(content))
@@ -207,6 +207,16 @@ def test_more_layers_stay_float32_where_validation_images_differ_too_much(
     made = module._made(name, None, None, check, 0.005, {})  # type: ignore[arg-type]
     assert asked == margins and made.content == b"%d" % len(margins)
     assert made.failure == ("too much" if name == "fp32" else "")  # 0.005 / 3 is within 0.002
+
+
+def test_the_same_layers_are_not_checked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    monkeypatch.setattr(module, "_best", lambda *words: (b"", ["layer"]))
+    monkeypatch.setattr(module, "_answers", lambda name, *words: checked.append(name))
+    monkeypatch.setattr(module, "_explain", lambda *words: "too much")
+    check = SimpleNamespace(images=None, compare=lambda _: {"drop": {"value": 0.0}, "largest_difference": 0.005})
+    assert module._made("fp16", None, None, check, 0.005, {}).failure == "too much"  # type: ignore[arg-type]
+    assert checked == ["fp16"]
 
 
 def test_fp16_leaves_the_layers_in_float32_that_suffer_from_16_bits(tiny: SimpleNamespace, tmp_path: Path) -> None:

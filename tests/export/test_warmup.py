@@ -45,6 +45,6 @@ def test_batches_fit_the_batching_in_force(runs: dict[str, Path], tmp_path: Path
 
 def test_the_image_fits_the_limit_of_pixels(runs: dict[str, Path], tmp_path: Path) -> None:
     """It also checks what was exported; with a small limit it would be refused at its usual size."""
-    made = [request for request in requests(export(runs["limb"], tmp_path, max_pixels=1000))]
+    made = requests(export(runs["limb"], tmp_path, max_pixels=1000))
     images = [image for r in made if "image_bytes" in r.inputs for image in tf.make_ndarray(r.inputs["image_bytes"])]
     assert len(images) == 9 and all(900 < tf.size(tf.io.decode_png(image)) <= 1000 for image in images)
