@@ -64,6 +64,7 @@ class ModelConfig:
 
     name: str  # such as unet or resnet50
     options: Mapping[str, Any] = field(default_factory=dict)  # such as dropout; the model's own defaults otherwise
+    start_from: str | None = None  # a run of the same model, such as runs/phantom-bone, whose weights it begins with
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ def _training(run: RunDirectory) -> dict[str, Any]:
         "images": plan["images"],
         "groups": plan["groups"],
         "seed": run.config.training.seed,
+        "started_from": run.document("start") if run.config.model.start_from is not None else None,
     }
 
 

@@ -28,6 +28,7 @@ from kerasortho.training.objective import check_objective, check_output
 from kerasortho.training.plan import describe_plan, make_plan, require_disk
 from kerasortho.training.run import RunDirectory, require_new
 from kerasortho.training.runtime import changed_software, environment, peak_memory_bytes, prepare_runtime
+from kerasortho.training.start import describe_start, open_start, start_options, take_weights
 from kerasortho.training.state import Progression, load_progression
 
 
@@ -124,7 +125,10 @@ def _start(folder: Path, config: Config, samples: SampleSet, model: keras.Model)
             plan = make_plan(config, samples, model, cache, steps=batches_an_epoch(stores[0], config))
             print(describe_plan(plan), file=sys.stderr, flush=True)
             require_disk(plan, folder)
-            run = RunDirectory.create(folder, config, samples, environment=environment(config.training.seed), plan=plan)
+            documents = {"environment": environment(config.training.seed), "plan": plan}
+            if config.model.start_from is not None:
+                documents["start"] = describe_start(open_start(config))
+            run = RunDirectory.create(folder, config, samples, **documents)
             _train(run, model, stores, Progression())
             return run
         except BaseException:
@@ -134,7 +138,10 @@ def _start(folder: Path, config: Config, samples: SampleSet, model: keras.Model)
 
 
 def _build(config: Config, samples: SampleSet, *, pretrained: bool = True) -> keras.Model:
-    """Build the model; without ``pretrained``, for a checkpoint to fill, no weights are looked for or downloaded."""
+    """Build the model; without ``pretrained``, for a checkpoint to fill, no weights are looked for or downloaded.
+
+    With ``model.start_from``, they are those of another run.
+    """
     entry = get_model_entry(config.model.name)
     if entry.task != config.task:
         fitting = [name for name, other in MODELS.items() if other.task == config.task]
@@ -143,11 +150,16 @@ def _build(config: Config, samples: SampleSet, *, pretrained: bool = True) -> ke
             f"Models for it: {', '.join(fitting)}."
         )
     options = {**entry.options, **config.model.options}
+    start = open_start(config) if pretrained and config.model.start_from is not None else None
+    if start is not None:
+        options = start_options(options, start)
     if not pretrained and "weights" in options:
         options["weights"] = None
     model = build_model(
         config.model.name, input_size=config.preprocessing.size, classes=len(samples.classes), **options
     )
+    if start is not None:
+        take_weights(model, start)
     for phase in config.training.phases:
         unfreeze(model, phase.unfreeze_from)  # a wrong name is found now, not when its phase begins
     return model

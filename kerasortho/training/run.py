@@ -8,6 +8,7 @@
       split.csv          every sample: image, group, split, label
       environment.json   versions, machine, seed, command
       plan.json          what the plan printed
+      start.json         the run that it began with (model.start_from), if any
       history.csv        one row an epoch
       training.json      best epoch, time and memory that the training took
       checkpoints/       last.npz (complete state), best.npz (weights)
