@@ -30,10 +30,11 @@ from kerasortho.words import counted
     is_flag=True,
     help="Give images that cannot be read a reason in column exclude of MANIFEST.",
 )
+@click.option("--deep", is_flag=True, help="Search longer, and for more: it takes minutes.")
 @processes_option
 @click.pass_context
 def check_command(
-    context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, processes: int
+    context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, deep: bool, processes: int
 ) -> None:
     """Find broken files, unfit masks, duplicates, leaks between splits and contradictions.
 
@@ -42,7 +43,7 @@ def check_command(
     read = read_manifest(manifest, check_files=False)
     for written in ([json_file] if json_file else []) + ([manifest] if exclude else []):
         require_writable(written.parent)
-    findings = check_manifest(read, processes=processes, what="reading images")
+    findings = check_manifest(read, deep=deep, processes=processes, what="reading images")
     if json_file:
         write_json(json_file, report_values(read, findings))
     click.echo(report_table(read, findings))
