@@ -27,6 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kerasortho.data.csv_table import misfit, read_table
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_text
 from kerasortho.words import counted, echo
@@ -53,7 +54,7 @@ class Manifest:
         cell = row.get(column, "")
         if not cell:
             return None
-        return Path(os.path.normpath(self.path.absolute().parent / cell))
+        return Path(os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(self.path)), cell)))
 
     def with_column(self, name: str, values: Sequence[str]) -> Manifest:
         """Return a manifest with column ``name`` replaced, or added at the end; one text value a row."""
@@ -78,11 +79,23 @@ def is_excluded(row: Row) -> bool:
 
 
 def relative_cell(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
-    """Return the cell for file ``path`` in a manifest that lies in ``folder``: relative, with forward slashes."""
+    """Return the cell for file ``path`` in a manifest that lies in ``folder``: relative, with forward slashes.
+
+    Raises KerasOrthoError for a name that a CSV in UTF-8 cannot hold.
+    """
     try:
-        return Path(os.path.relpath(path, folder)).as_posix()
+        cell = Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # another drive, on Windows
-        return Path(path).absolute().as_posix()
+        cell = Path(path).absolute().as_posix()
+    if cell != cell.rstrip() or "\r" in cell:
+        raise KerasOrthoError(
+            f"{echo(cell)}: a file name with a blank at its end, or a carriage return, cannot be listed. Rename it."
+        )
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        raise KerasOrthoError(f"{echo(cell)}: a file name that is not UTF-8 cannot be listed. Rename it.") from None
+    return f"./{cell}" if cell != cell.lstrip() else cell
 
 
 def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> Manifest:
@@ -97,14 +110,11 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
             cells, an empty or repeated ``image``, an unknown ``split``, a ``fold`` that is no number, missing files.
     """
     source = Path(path)
-    columns, lines = _read_table(source)
+    columns, lines = read_table(source)
     rows: list[Row] = []
     for number, cells in lines:
         if len(cells) != len(columns):
-            raise KerasOrthoError(
-                f"{source}, line {number}: {_misfit(cells, columns)} "
-                "A comma inside a cell needs quotes around the cell."
-            )
+            raise KerasOrthoError(f"{source}, line {number}: {misfit(cells, columns)}")
         row = dict(zip(columns, cells, strict=True))
         _check_row(row, f"{source}, line {number}")
         rows.append(row)
@@ -120,10 +130,10 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
 def read_csv_rows(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read any other CSV with a header as (columns, rows), as tolerant and as strict as a manifest is read."""
     source = Path(path)
-    columns, lines = _read_table(source)
+    columns, lines = read_table(source)
     for number, cells in lines:
         if len(cells) != len(columns):
-            raise KerasOrthoError(f"{source}, line {number}: {_misfit(cells, columns)}")
+            raise KerasOrthoError(f"{source}, line {number}: {misfit(cells, columns)}")
     return columns, [dict(zip(columns, cells, strict=True)) for _, cells in lines]
 
 
@@ -154,47 +164,6 @@ def shorten(items: Iterable[str], shown: int = _SHOWN) -> str:
     listed = list(items)
     more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
     return ", ".join(listed[:shown]) + more
-
-
-def _read_table(source: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    """Return the header and the numbered lines of a CSV file, without blanks around cells and without empty lines."""
-    try:
-        text = source.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise KerasOrthoError(f"{source} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8.") from error
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
-        raise KerasOrthoError(f"Cannot read {source}: {reason}. `kerasortho data import` writes a manifest.") from error
-    header = text.lstrip().splitlines()[0] if text.strip() else ""
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    lines, begin = [], 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                lines.append((reader.line_num, [cell.strip() for cell in cells]))
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        quote = " A quote that opens in this line is not closed, or not by the end of its cell."
-        hint = quote if any('"' in line for line in text.splitlines()[begin - 1 : begin]) else ""
-        raise KerasOrthoError(f"{source}, line {begin}: not readable as CSV ({error}).{hint}") from error
-    if not lines:
-        raise KerasOrthoError(f"{source} is empty: a header line is needed, with the column image at least.")
-    columns = tuple(lines[0][1])
-    _check_columns(columns, source)
-    return columns, lines[1:]
-
-
-def _misfit(cells: Sequence[str], columns: Sequence[str]) -> str:
-    return f"{counted(len(cells), 'cell')} where the header has {counted(len(columns), 'column')}."
-
-
-def _check_columns(columns: tuple[str, ...], source: Path) -> None:
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        raise KerasOrthoError(
-            f"{source} has the column {echo(repeated[0])} more than once. Rename or remove one of them."
-        )
 
 
 def _no_column(
@@ -238,10 +207,11 @@ def _check_files(manifest: Manifest) -> None:
         named = [(row[column], manifest.resolve(row, column)) for row in used if row.get(column)]
         missing = [cell for cell, file in named if file is not None and not file.is_file()]
         if missing:
+            windows = " Write paths with / instead of \\." if any("\\" in cell for cell in missing) else ""
             lacking = f"{len(missing)} of {counted(len(named), 'file')} in column {column}"
             raise KerasOrthoError(
                 f"{manifest.path}: {lacking} {'is' if len(missing) == 1 else 'are'} missing: {shorten(missing)}. "
-                f"Paths are relative to {manifest.path.absolute().parent}. Correct them, "
+                f"Paths are relative to {manifest.path.absolute().parent}.{windows} Correct them, "
                 "or give those rows a reason in column exclude."
             )
 

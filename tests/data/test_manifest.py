@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasortho.data.manifest import Manifest, manifest_hash, read_csv_rows, read_manifest, write_manifest
+from kerasortho.data.manifest import (
+    Manifest,
+    manifest_hash,
+    read_csv_rows,
+    read_manifest,
+    relative_cell,
+    write_manifest,
+)
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.raster import write_png
 
@@ -24,6 +31,8 @@ Writer = Callable[..., Path]
         "image;label\na.png;hand\nb.png;leg",
         " image , label \n a.png , hand \n b.png , leg \n",
         "image\tlabel\na.png\thand\nb.png\tleg\n",
+        "\ufeffsep=;\r\nimage;label;;\r\na.png;hand;;\r\n;;;\r\nb.png;leg\r\n;;;\r\n;;;\r\n",
+        "image,label\na.png,hand,\nb.png,leg,,,\n",
     ],
 )
 def test_csv_dialects_read_alike(tmp_path: Path, text: str) -> None:
@@ -45,7 +54,9 @@ def test_csv_dialects_read_alike(tmp_path: Path, text: str) -> None:
         ("image,label\n", "lists no image"),
         ("images,label\na.png,hand\n", 'no column "image".*Did you mean "images"'),
         ("image,label,label\na.png,hand,x\n", "column 'label' more than once"),
-        ("image,label\na.png\n", "line 2: 1 cell where the header has 2"),
+        ("image,label\na.png\n", "line 2: 1 cell where the header has 2.*also at the end of a line"),
+        ("sep=;\nimage;label\na.png\n", "line 3: 1 cell"),
+        ("image,label,\na.png,hand,x\n", "line 2: 3 cells where the header has 2"),
         ("image,label\na.png,hand\nb.png,leg,x\n", "line 3: 3 cells"),
         ("image,label\n,hand\n", "line 2: the cell of column image is empty"),
         ("image,split\na.png,trian\n", "line 2: split must be train, val, test or empty. Received: 'trian'.*\"train\""),
@@ -69,8 +80,32 @@ def test_no_file_and_wrong_encoding(tmp_path: Path) -> None:
         read_manifest(tmp_path / "none.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes("image,label\na.png,Hüfte\n".encode("latin-1"))
-    with pytest.raises(KerasOrthoError, match="not UTF-8"):
+    with pytest.raises(KerasOrthoError, match=r"not UTF-8 text \(byte 19, in line 2\).*Latin-1.*CSV UTF-8"):
         read_manifest(latin)
+    latin.write_bytes("image,label\na.png,hand\n".encode("utf-16"))
+    with pytest.raises(KerasOrthoError, match="is UTF-16 text"):
+        read_manifest(latin)
+
+
+def test_windows_paths_are_named(write_table: Writer) -> None:
+    with pytest.raises(KerasOrthoError, match=r"Write paths with / instead of \\"):
+        read_manifest(write_table("image\nimages\\a.png\n", images=False))
+
+
+def test_file_names_of_every_kind_survive(tmp_path: Path) -> None:
+    names = ["a b.png", "a, b;c.png", "line\nbreak.png", '"quoted".png', "骨折 é.png", " leading.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    rows = [{"image": relative_cell(tmp_path / name, tmp_path)} for name in names]
+    write_manifest(Manifest(tmp_path / "m.csv", ("image",), tuple(rows)))
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert [manifest.resolve(row, "image") for row in manifest.rows] == [tmp_path / name for name in names]
+
+
+@pytest.mark.parametrize("name", ["a.png ", "b\r.png", "latin-\udce9.png"])
+def test_file_names_that_no_csv_holds_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(KerasOrthoError, match="Rename"):
+        relative_cell(tmp_path / name, tmp_path)
 
 
 def test_missing_files_are_counted_and_listed_but_not_those_of_excluded_rows(
