@@ -51,3 +51,37 @@ def to_stored_pixels(points: np.ndarray, orientation: int, shape: tuple[int, int
         8: (width - y, x),
     }
     return np.stack(stored[orientation], axis=1)
+
+
+def to_stored_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a (H, W) mask of the upright view of an image back to its stored pixels, as `to_stored_pixels` does."""
+    turned = {
+        1: mask,
+        2: mask[:, ::-1],
+        3: mask[::-1, ::-1],
+        4: mask[::-1],
+        5: mask.T,
+        6: np.rot90(mask, 1),
+        7: mask[::-1, ::-1].T,
+        8: np.rot90(mask, -1),
+    }
+    return np.ascontiguousarray(turned[orientation])
+
+
+def fill_ellipse(
+    centre: tuple[float, float], radii: tuple[float, float], angle: float, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return the (H, W) bool mask of the pixels whose centre lies inside an ellipse.
+
+    Args:
+        centre: x, y in px, the corner of the first pixel at (0, 0).
+        radii: along its first axis and across it, in px.
+        angle: of the first axis from the x axis towards the y axis (clockwise, y being down), in radians.
+        shape: (H, W) of the mask. What lies outside is cut off.
+    """
+    height, width = shape
+    x = np.arange(width) + 0.5 - centre[0]
+    y = (np.arange(height) + 0.5 - centre[1])[:, None]
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    return (along / radii[0]) ** 2 + (across / radii[1]) ** 2 < 1
