@@ -149,7 +149,7 @@ def humerus(build: Build) -> Bone:
     capitellum = short_bone((13.5, HUMERUS - 7, -6.5), (11.3, 12.5, 12.5), build, boxy=2.0)
     inner_rim = short_bone((-17.5, HUMERUS - 5, -4), (7.6, 15, 13.5), build, boxy=2.2)
     groove = short_bone((-3.8, HUMERUS - 7, -4), (6.4, 12.5, 11), build, boxy=2.8)
-    return shaft + head + tubercle + capitellum.beside(inner_rim).beside(groove)
+    return (shaft + head + tubercle + capitellum.beside(inner_rim).beside(groove)).named("humerus")
 
 
 def radius(build: Build) -> Bone:
@@ -164,7 +164,7 @@ def radius(build: Build) -> Bone:
         rows=34,
         bumps=(Bump(0.13, 200, 3.5, 0.03, 35), Bump(1.0, 0, 1.5, 0.03, 40), Bump(0.97, 90, 1.5, 0.03, 20)),
     )
-    return bone.moved(rotation("z", 0.5), (13.5, 9.0, -6))
+    return bone.named("radius").moved(rotation("z", 0.5), (13.5, 9.0, -6))
 
 
 def ulna(build: Build) -> Bone:
@@ -179,7 +179,7 @@ def ulna(build: Build) -> Bone:
         bumps=(Bump(0.98, 180, 1.0, 0.015, 35),),
     )
     styloid = bent_bone([(-5, 262, 4), (-6, 272, 5)], (3.2, 2.0), None, build, shell=0.7, rows=10, around=12)
-    return (bone + styloid).moved(rotation("z", 1.5), (-6, -24, 5))
+    return (bone + styloid).named("ulna").moved(rotation("z", 1.5), (-6, -24, 5))
 
 
 def _hand_flesh(scene: Scene, bones: Hand, palm: Array, wrist: Array, fat: float) -> None:

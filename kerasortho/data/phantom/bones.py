@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -15,25 +15,45 @@ from kerasortho.data.phantom.shapes import Bump, Numbers, Table, blob, curved_tu
 
 @dataclass(frozen=True)
 class Bone:
-    """One bone: ``outer`` surfaces (their union is the bone), ``inner`` ones under the cortex, and the ``canal``."""
+    """One bone: ``outer`` surfaces (their union is the bone), ``inner`` ones under the cortex, and the ``canal``.
+
+    ``name`` is a key of `kerasortho.data.phantom.labels.LABELS`, or "" for a bone of somebody else, who is in the way;
+    ``axis`` (K, 3) mm runs through a long bone from its proximal to its distal end, and is None in others.
+    """
 
     outer: tuple[Mesh, ...]
     inner: tuple[Mesh, ...] = ()
     canal: tuple[Mesh, ...] = ()
+    name: str = ""
+    axis: Array | None = None
 
     def moved(self, rotation: Array, origin: Numbers = (0.0, 0.0, 0.0)) -> Bone:
         """Return the bone after ``rotation`` (3, 3) and then a shift by ``origin`` (3,) mm."""
-        return Bone(
-            *(tuple(m.moved(rotation, origin) for m in meshes) for meshes in (self.outer, self.inner, self.canal))
-        )
+        axis = None if self.axis is None else self.axis @ np.asarray(rotation).T + np.asarray(origin)
+        return replace(self.reshaped(lambda mesh: mesh.moved(rotation, origin)), axis=axis)
+
+    def reshaped(self, change: Callable[[Mesh], Mesh]) -> Bone:
+        """Return the bone with every surface changed."""
+        outer, inner, canal = (tuple(map(change, meshes)) for meshes in (self.outer, self.inner, self.canal))
+        return replace(self, outer=outer, inner=inner, canal=canal)
+
+    def named(self, name: str) -> Bone:
+        """Return the bone with a name."""
+        return replace(self, name=name)
 
     def beside(self, other: Bone) -> Bone:
         """Grow the two together where they do not overlap in space (two condyles): their chords add up."""
         return Bone((self.outer[0].beside(other.outer[0]),), (self.inner[0].beside(other.inner[0]),))
 
     def __add__(self, other: Bone) -> Bone:
-        """Grow the two together into one bone."""
-        return Bone(self.outer + other.outer, self.inner + other.inner, self.canal + other.canal)
+        """Grow the two together into one bone, with the name and the axis of the first."""
+        return Bone(
+            self.outer + other.outer,
+            self.inner + other.inner,
+            self.canal + other.canal,
+            self.name,
+            self.axis,
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,8 @@ def long_bone(
         bone += _piece(table, build, cortex, ends, tilts, bumps, span, count, around)
     if canal:
         bone = replace(bone, canal=(_canal(table, build, cortex, bumps, around),))
-    return bone
+    full = np.array([[*row, 0.0, 0.0][:5] for row in table], float)
+    return replace(bone, axis=full[:, [3, 0, 4]])
 
 
 def _piece(
@@ -149,7 +170,7 @@ def bent_bone(
     def tube(inset: float) -> Mesh:
         return curved_tube(points, widths, depths, rows=rows, around=around, inset=inset, side=side, domes=domes)
 
-    return Bone((tube(0.0),), (tube(shell * build.cortex),))
+    return Bone((tube(0.0),), (tube(shell * build.cortex),), axis=np.asarray(points, float))
 
 
 def flat_bone(

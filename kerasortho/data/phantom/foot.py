@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerasortho.data.phantom.bones import Bone, Build, bent_bone, long_bone, short_bone
-from kerasortho.data.phantom.hand import FINGERTIP, METACARPAL, PHALANX
+from kerasortho.data.phantom.hand import FINGERTIP, METACARPAL, PHALANX, phalanx
 from kerasortho.data.phantom.meshes import Array, rotation
 from kerasortho.data.phantom.shapes import Bump
 
@@ -42,13 +42,15 @@ RAYS = (
 def foot(build: Build, curl: float, rng: np.random.Generator) -> tuple[list[Bone], list[tuple[Array, float]]]:
     """Return a right foot's bones and each ray's joints (K, 3) mm and half width; ``curl`` bends the toes (degrees)."""
     bones = [_calcaneus(build), _talus(build)]
-    for centre, radii, (about_z, about_x) in TARSALS.values():
+    for name, (centre, radii, (about_z, about_x)) in TARSALS.items():
         turn = rotation("z", -about_z) @ rotation("x", about_x)
         axes = np.array(radii) * (1 - 0.3 * build.growing) * rng.normal(1, 0.03, 3)
         lumps = [(*rng.normal(size=3), rng.uniform(-0.08, 0.08)) for _ in range(3)]
-        bones.append(short_bone(centre, axes, build, turn=turn, boxy=2.8, lumps=lumps, shell=0.8, rows=20, around=28))
+        bone = short_bone(centre, axes, build, turn=turn, boxy=2.8, lumps=lumps, shell=0.8, rows=20, around=28)
+        bones.append(bone.named(name))
     if build.growing < 0.5:
-        bones += [short_bone((25 + x, 126, -55), (4.2, 6, 3.4), build, rows=8, around=12) for x in (-6.5, 6.5)]
+        pair = [short_bone((25 + x, 126, -55), (4.2, 6, 3.4), build, rows=8, around=12) for x in (-6.5, 6.5)]
+        bones += [bone.named("sesamoids of the foot") for bone in pair]
     rays = []
     for number in range(5):
         ray_bones, joints = _ray(number, build, curl, rng)
@@ -70,7 +72,7 @@ def _calcaneus(build: Build) -> Bone:
         bumps=(Bump(0.70, 90, 3, 0.06, 40), Bump(0.12, 270, 2, 0.06, 40)),
     )
     shelf = short_bone((11, -2, -26), (9, 11, 6), build, boxy=2.4)  # sustentaculum
-    return body + shelf
+    return (body + shelf).named("calcaneus")
 
 
 def _talus(build: Build) -> Bone:
@@ -80,7 +82,7 @@ def _talus(build: Build) -> Bone:
     neck = bent_bone(
         [(3, 6, -11), (6, 18, -12), (8, 29, -14)], (12, 11, 14), (10, 9.5, 12), build, shell=1.0, domes=(2, 5)
     )
-    return dome + neck
+    return (dome + neck).named("talus")
 
 
 def _ray(number: int, build: Build, curl: float, rng: np.random.Generator) -> tuple[list[Bone], Array]:
@@ -98,7 +100,9 @@ def _ray(number: int, build: Build, curl: float, rng: np.random.Generator) -> tu
         width = (0.86, 0.8, 0.8)[k] * half * (1.0 if number == 0 else 0.8)
         rows = [(t * size, w * width, d * width * 0.85) for t, w, d in table]
         shape: dict[str, Any] = {"cortex": (0.5, 0.2 * width), "domes": (-0.5, 0.8), "plates": (0.14,)}
-        bones.append(long_bone(rows, build, rows=18, around=16, canal=size > 20, **shape).moved(frame, place))
+        bone = long_bone(rows, build, rows=18, around=16, canal=size > 20, **shape)
+        name = f"{phalanx(k + 1, len(lengths))} phalanx of toe {number + 1}"
+        bones.append(bone.named(name).moved(frame, place))
         place = place + frame @ [0.0, size + 1.8, 0.0]
         joints.append(place)
         frame = frame @ rotation("x", -curl * (0.6 if number == 0 else 1.0))
@@ -117,6 +121,7 @@ def _metatarsal(number: int, length: float, half: float, build: Build) -> Bone:
     rows = [(t * length, w * half, d * half * 1.1) for t, w, d in METACARPAL]
     spur = (Bump(0.0, 180, 4.5, 0.05, 40),) if number == 4 else ()
     plates = (0.1 if number == 0 else 0.88,)
-    return long_bone(
+    bone = long_bone(
         rows, build, cortex=(0.6, 0.26 * half), domes=(0.8, 3.5), plates=plates, bumps=spur, rows=24, around=20
     )
+    return bone.named(f"metatarsal {number + 1}")

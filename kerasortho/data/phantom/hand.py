@@ -80,7 +80,7 @@ class Hand:
 def hand(build: Build, pose: HandPose, rng: np.random.Generator) -> Hand:
     """Return a right hand in its own frame."""
     bones = [_carpal(name, build, rng) for name in CARPALS]
-    bones += [short_bone((31.5, 66, -12), (2.6, 3.2, 2.2), build, rows=8, around=12)]
+    bones += [short_bone((31.5, 66, -12), (2.6, 3.2, 2.2), build, rows=8, around=12).named("sesamoid of the hand")]
     rays = []
     for number in range(5):
         ray_bones, joints = _ray(number, build, pose, rng)
@@ -95,7 +95,7 @@ def _carpal(name: str, build: Build, rng: np.random.Generator) -> Bone:
     axes = np.array(radii) * small * rng.normal(1, 0.04, 3)
     lumps = [(*rng.normal(size=3), rng.uniform(-0.08, 0.1)) for _ in range(4)]
     boxy = 2.0 if build.growing > 0.3 else 3.0
-    return short_bone(centre, axes, build, shell=0.8, turn=rotation("z", turn), boxy=boxy, lumps=lumps)
+    return short_bone(centre, axes, build, shell=0.8, turn=rotation("z", turn), boxy=boxy, lumps=lumps).named(name)
 
 
 def _ray(number: int, build: Build, pose: HandPose, rng: np.random.Generator) -> tuple[list[Bone], Array]:
@@ -113,10 +113,17 @@ def _ray(number: int, build: Build, pose: HandPose, rng: np.random.Generator) ->
             frame = rotation("z", -sideways) @ frame @ rotation("x", -pose.flexion[number] * share)
         table = METACARPAL if k == 0 else FINGERTIP if k == last else PHALANX
         width = half * (1.0, 0.98, 0.84, 0.72)[min(k + (number == 0 and k == last), 3)]
-        bones.append(_tubular(table, length, width, build, k == 0, k == last).moved(frame, place))
+        name = "metacarpal" if k == 0 else f"{phalanx(k, last)} phalanx of finger"
+        bone = _tubular(table, length, width, build, k == 0, k == last).named(f"{name} {number + 1}")
+        bones.append(bone.moved(frame, place))
         place = place + frame @ [0.0, length + 1.9, 0.0]
         joints.append(place)
     return bones, np.array(joints)
+
+
+def phalanx(number: int, last: int) -> str:
+    """Return what phalanx ``number`` (from 1) of a ray with ``last`` phalanges is called."""
+    return "distal" if number == last else ("proximal", "middle")[number - 1]
 
 
 def _tubular(

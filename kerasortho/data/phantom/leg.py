@@ -116,6 +116,7 @@ def leg(build: Build, pose: LegPose, parts: Collection[str], fat: float, rng: np
     sole = shin @ FROM_FOOT @ rotation("x", -pose.ankle)
     scene = Scene(landmarks={"hip": np.zeros(3), "knee": knee, "ankle": ankle, "mid_shin": (knee + ankle) / 2})
     scene.landmarks["midfoot"] = ankle + sole @ [0.0, 55.0, -25.0]
+    scene.landmarks["mid_femur"], scene.landmarks["distal_femur"] = 0.5 * knee, 0.68 * knee
     scene.landmarks["thigh"] = thigh @ [30.0, 120.0, 0.0]
     if "femur" in parts:
         scene.bones.append(femur(build).moved(thigh))
@@ -155,7 +156,7 @@ def femur(build: Build) -> Bone:
     outer = short_bone(
         (24, FEMUR - 6, 3), (17, 25, 29), build, boxy=2.0, shell=1.2, turn=rotation("y", 6), rows=22, around=30
     )
-    return shaft + head + neck + trochanter + inner.beside(outer)
+    return (shaft + head + neck + trochanter + inner.beside(outer)).named("femur")
 
 
 def tibia(build: Build) -> Bone:
@@ -177,13 +178,13 @@ def tibia(build: Build) -> Bone:
     malleolus = bent_bone(
         [(-18, 345, 0), (-20.5, 362, -1), (-19.5, 374, -1)], (8, 6.5, 4), (14, 12, 8), build, shell=0.9
     )
-    return bone + spines[0] + spines[1] + malleolus
+    return (bone + spines[0] + spines[1] + malleolus).named("tibia")
 
 
 def fibula(build: Build) -> Bone:
     """Return the fibula in the shin's frame, lateral and behind; it ends as the outer malleolus."""
     bone = long_bone(FIBULA_TABLE, build, cortex=(0.8, 2.6), domes=(3, 4), plates=(0.06, 0.945), rows=34, around=20)
-    return bone.moved(rotation("z", 2.0) @ rotation("x", -1.6), (37, 27, 14))
+    return bone.named("fibula").moved(rotation("z", 2.0) @ rotation("x", -1.6), (37, 27, 14))
 
 
 def patella(build: Build) -> Bone:
@@ -191,7 +192,7 @@ def patella(build: Build) -> Bone:
     small = 1 - 0.3 * build.growing
     return short_bone(
         (2, -12, -37), (22 * small, 22 * small, 10.5 * small), build, boxy=2.3, lumps=((0, 1, 0, 0.12),), shell=1.2
-    )
+    ).named("patella")
 
 
 def _add_foot(

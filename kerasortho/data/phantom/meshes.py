@@ -60,6 +60,14 @@ def rotation(axis: str, degrees: float) -> Array:
     return matrix
 
 
+def turned_about(axis: Array, degrees: float) -> Array:
+    """Return the right-handed (3, 3) rotation about any ``axis`` (3,) (Rodrigues' formula)."""
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    angle = np.radians(degrees)
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+
+
 def stack(rings: Array, start: Array, end: Array) -> Mesh:
     """Close rings (K, P, 3) with a pole at either end into a mesh."""
     return Mesh(np.concatenate([rings.reshape(-1, 3), start[None], end[None]]), _stacked(*rings.shape[:2]))

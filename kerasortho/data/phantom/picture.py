@@ -1,123 +1,176 @@
-"""One finished phantom radiograph: a patient's view, exposed, collimated and marked L or R."""
+"""One finished phantom radiograph: a patient's view, exposed, shown, collimated and marked L or R."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
-from kerasortho.data.phantom.anatomy import VIEWS, Patient, draw_patient, set_up
-from kerasortho.data.phantom.beam import Exposure, expose, trace
+from kerasortho.data.phantom.beam import Exposure, measure
+from kerasortho.data.phantom.borders import collimate, lay_plate_edges, mark
+from kerasortho.data.phantom.display import draw_display, show
+from kerasortho.data.phantom.materials import HIGHEST_KV, LOWEST_KV
 from kerasortho.data.phantom.meshes import Array
+from kerasortho.data.phantom.patients import Patient, draw_patient
 from kerasortho.data.phantom.projection import Camera
+from kerasortho.data.phantom.staging import Stage, set_up
+from kerasortho.data.phantom.tracing import trace
+from kerasortho.data.phantom.views import VIEWS
 
 SHAPES = (1.0, 0.8, 0.8, 0.83, 0.75)  # short side : long side of usual cassettes and detectors
+TWO_ON_ONE = 0.08
+"""Share of pictures with extras that hold two exposures on one plate."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be seen: the share of pictures with a fracture, and of those with extras (casts, metal, ...)."""
+
+    fractures: float = 0.15
+    extras: float = 0.5
 
 
 @dataclass(frozen=True)
 class Picture:
-    """``pixels`` (H, W) float32 in [0, 1], bone bright; ``mask`` (H, W) uint8 in {0, 1}: exactly the visible bone."""
+    """``pixels`` (H, W) float32 in [0, 1], bone bright, with exact masks (H, W) uint8 of what is visible.
+
+    ``mask`` (0, 1) is the bone of the patient's limb, ``labels`` which bone (`kerasortho.data.phantom.labels.LABELS`),
+    ``fractured`` (0, 1) the bone within 1.5 mm of a broken surface.
+    """
 
     patient: Patient
     number: int  # of the patient's views, from 1
     view: str
-    position: str  # DICOM View Position
+    stage: Stage
     spacing: float  # mm at the detector
+    source: float  # mm from the source to the detector
+    distance: float  # mm from the limb to the detector
+    kilovolts: float
     pixels: Array
     mask: np.ndarray
-    orientation: tuple[str, str]  # DICOM Patient Orientation: where rows and columns lead
+    labels: np.ndarray
+    fractured: np.ndarray
     bits: int  # of a PNG: 8 or 16
     inverted: bool  # stored as MONOCHROME1, in DICOM
+    exposures: int = 1  # on the plate
 
     @property
     def name(self) -> str:
         """The file name without ending, for example ``phantom-00001-1-hand-frontal-R``."""
         return f"{self.patient.name}-{self.number}-{self.patient.region}-{self.view}-{self.patient.side}"
 
+    @property
+    def position(self) -> str:
+        """DICOM's View Position."""
+        lateral = self.patient.side + ("L" if self.view == "lateral" else "LO")
+        return self.stage.position if self.view == "frontal" else lateral
 
-def take_picture(number: int, view_number: int, *, size: int, seed: int) -> Picture:
+    @property
+    def fracture(self) -> str:
+        """The broken bone, where the picture shows the break; else ''."""
+        return self.stage.fracture if self.fractured.any() else ""
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """What a plate holds after one or more exposures: the measured path and the masks, (H, W); and the camera."""
+
+    path: Array
+    mask: np.ndarray
+    labels: np.ndarray
+    fractured: np.ndarray
+    camera: Camera
+    exposures: int = 1
+
+
+def take_picture(number: int, view_number: int, *, size: int, seed: int, content: Content | None = None) -> Picture:
     """Return view ``view_number`` (from 0) of patient ``number`` (from 0); ``size`` px is the longer side.
 
     The result depends on nothing but the arguments.
     """
+    content = content or Content()
     patient = draw_patient(number, seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, view_number)))
+    of_patient = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0, 1)))
+    broken = bool(of_patient.random() < content.fractures)  # in all views of a patient, or in none
+    extras = bool(rng.random() < content.extras)
+    exposure, display = _draw_exposure(rng), draw_display(rng)
+
+    def turn_to(view: str) -> Stage:
+        return set_up(patient, view, rng, broken=broken, extras=extras)
+
     view = VIEWS[view_number % len(VIEWS)]
-    scene, seen, orientation = set_up(patient, view, rng)
-    camera = _camera(scene.landmarks[seen.landmark], np.array(seen.field) * patient.size, size, rng)
-    tissue = trace(scene, camera, patient.spongy)
-    spacing = camera.spacing
-    exposure = _draw_exposure(rng)
-    pixels = expose(tissue, exposure, spacing, rng)
-    open_field = _collimate(pixels, exposure, rng)
-    mask = (tissue.mask & open_field).astype(np.uint8)
-    _mark(pixels, mask, open_field, patient.side, rng)
-    lateral = patient.side + "L" if view == "lateral" else patient.side + "LO"
-    position = seen.position if view == "frontal" else lateral
+    stage = turn_to(view)
+    shape = _plate_shape(stage.field, size, rng)
+    if extras and rng.random() < TWO_ON_ONE:
+        plate = _expose_twice([stage, turn_to(VIEWS[(view_number + 1) % len(VIEWS)])], shape, patient, exposure, rng)
+    else:
+        plate = _expose(stage, _camera(stage, shape, rng), patient, exposure, rng)
+    pixels = show(plate.path, display, plate.camera.spacing, rng)
+    seen = collimate(pixels, display.background, rng) & lay_plate_edges(pixels, rng)
+    mask, labels, fractured = (
+        np.where(seen, found, 0).astype(np.uint8) for found in (plate.mask, plate.labels, plate.fractured)
+    )
+    mark(pixels, mask, seen, patient.side, rng)
     bits, inverted = (8, 16)[rng.integers(2)], bool(rng.integers(2))
-    return Picture(patient, view_number + 1, view, position, spacing, pixels, mask, orientation, bits, inverted)
+    camera = plate.camera
+    return Picture(
+        patient, view_number + 1, view, stage, camera.spacing, camera.source, camera.distance, exposure.kilovolts,
+        pixels, mask, labels, fractured, bits, inverted, plate.exposures,
+    )  # fmt: skip
 
 
-def _camera(centre: Array, field: Array, size: int, rng: np.random.Generator) -> Camera:
-    wide, high = field * rng.uniform(0.92, 1.12)
-    short = rng.choice(SHAPES)
-    shape = (size, round(size * short)) if high >= wide else (round(size * short), size)
+def _plate_shape(field: tuple[float, float], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return height and width in px of a plate that suits a field (width, height) mm; its longer side is ``size``."""
+    short = round(size * rng.choice(SHAPES))
+    return (size, short) if field[1] >= field[0] else (short, size)
+
+
+def _camera(stage: Stage, shape: tuple[int, int], rng: np.random.Generator) -> Camera:
+    """Return a camera whose plate of ``shape`` px the stage's field just fits on."""
+    wide, high = stage.field
     source, distance = rng.uniform(1000, 1200), rng.uniform(40, 80)
-    magnify = source / (source - distance)
-    spacing = max(wide / shape[1], high / shape[0]) * magnify
-    shift = rng.normal(0, 0.035, 2) * field
-    return Camera(shape, float(spacing), (float(centre[0] + shift[0]), float(centre[1] + shift[1])), source, distance)
+    spacing = max(wide / shape[1], high / shape[0]) * source / (source - distance)
+    shift = rng.normal(0, 0.05, 2) * stage.field
+    return Camera(shape, float(spacing), (float(shift[0]), float(shift[1])), source, distance)
+
+
+def _expose(stage: Stage, camera: Camera, patient: Patient, exposure: Exposure, rng: np.random.Generator) -> _Plate:
+    """Return what the plate measures."""
+    tissue = trace(stage.scene, camera, patient.spongy)
+    path = measure(tissue, exposure, camera.spacing, rng)
+    return _Plate(path, tissue.mask, tissue.labels, tissue.broken, camera)
+
+
+def _expose_twice(
+    stages: Sequence[Stage], shape: tuple[int, int], patient: Patient, exposure: Exposure, rng: np.random.Generator
+) -> _Plate:
+    """Return two exposures on the two halves of one plate, a strip between them that was hit by both or by neither."""
+    height, width = shape
+    strip = max(2, round(rng.uniform(0.005, 0.04) * max(shape)))
+    beside = width * stages[0].field[1] >= height * stages[0].field[0] * 0.8
+    half = (height, (width - strip) // 2) if beside else ((height - strip) // 2, width)
+    cameras = [_camera(stage, half, rng) for stage in stages]
+    spacing = max(camera.spacing for camera in cameras)  # it is one plate
+    cameras = [replace(cameras[0], spacing=spacing, centre=camera.centre) for camera in cameras]
+    one, other = (_expose(stage, camera, patient, exposure, rng) for stage, camera in zip(stages, cameras, strict=True))
+    between = (height, width - 2 * half[1]) if beside else (height - 2 * half[0], width)
+    dark = float(rng.choice([0.0, max(one.path.max(), other.path.max())]))
+
+    def join(name: str, fill: float) -> np.ndarray:
+        parts = [getattr(one, name), np.full(between, fill, getattr(one, name).dtype), getattr(other, name)]
+        return np.concatenate(parts, axis=1 if beside else 0)
+
+    return _Plate(join("path", dark), join("mask", 0), join("labels", 0), join("fractured", 0), one.camera, 2)
 
 
 def _draw_exposure(rng: np.random.Generator) -> Exposure:
     return Exposure(
+        kilovolts=float(rng.uniform(LOWEST_KV, HIGHEST_KV)),
         dose=float(np.exp(rng.uniform(np.log(250), np.log(4000)))),
         scatter=float(rng.uniform(0.02, 0.14)),
-        blur=float(rng.uniform(0.45, 0.9)),
+        blur=float(rng.uniform(0.45, 1.1)),
+        focus=float(rng.uniform(0.03, 0.2)),
         texture=float(rng.uniform(0.06, 0.15)),
-        contrast=float(rng.uniform(0.85, 1.2)),
-        gamma=float(np.exp(rng.normal(-0.1, 0.22))),
-        detail=float(rng.uniform(0.2, 1.2)),
-        background=float(rng.choice([rng.uniform(0.0, 0.05), rng.uniform(0.05, 0.2)])),
-        white=float(rng.uniform(0.8, 1.0)),
     )
-
-
-def _collimate(pixels: Array, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
-    """Shut the beam's borders in place (black shutter, or an unexposed white plate); return the open field."""
-    height, width = pixels.shape
-    open_field = np.ones((height, width), np.uint8)
-    if rng.random() < 0.55:
-        left, right, top, bottom = rng.uniform(0, 0.08, 4) * (rng.random(4) < 0.7)
-        middle = (width * (1 + left - right) / 2, height * (1 + top - bottom) / 2)
-        box = (middle, (width * (1 - left - right), height * (1 - top - bottom)), rng.normal(0, 1.2))
-        open_field[:] = 0
-        cv2.fillPoly(open_field, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
-        outside = float(rng.choice([0.0, exposure.background * 0.6, 0.95]))
-        soft = cv2.GaussianBlur(open_field.astype(np.float32), (0, 0), 0.8)
-        pixels *= soft
-        pixels += outside * (1 - soft)
-    return open_field.astype(bool)
-
-
-def _mark(pixels: Array, mask: np.ndarray, open_field: np.ndarray, side: str, rng: np.random.Generator) -> None:
-    """Lay a lead letter into the corner of the open field with the least bone, in place."""
-    height, width = pixels.shape
-    tall = max(9, round(rng.uniform(0.035, 0.055) * max(height, width)))
-    inset = round(rng.uniform(0.09, 0.13) * min(height, width))
-    corners = [(r, c) for r in (inset, height - inset - tall) for c in (inset, width - inset - tall)]
-
-    def bone(corner: list[int]) -> int:
-        row, column = corner
-        return int(mask[max(0, row - tall) : row + 2 * tall, max(0, column - tall) : column + 2 * tall].sum())
-
-    row, column = min(rng.permutation(corners).tolist(), key=bone)
-    if bone([row, column]) or rng.random() < 0.15:
-        return
-    stamp = np.zeros(pixels.shape, np.uint8)
-    cv2.putText(
-        stamp, side, (column, row + tall), cv2.FONT_HERSHEY_SIMPLEX, tall / 22, 255, max(1, tall // 8), cv2.LINE_AA
-    )
-    letter = (stamp * open_field).astype(np.float32) / 255
-    pixels += letter * (0.97 - pixels)

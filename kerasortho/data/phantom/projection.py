@@ -47,11 +47,15 @@ class Patch:
     row: int
     column: int
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of a whole image that the patch covers."""
+        height, width = self.chords.shape
+        return slice(self.row, self.row + height), slice(self.column, self.column + width)
+
     def add_to(self, image: Array) -> None:
         """Add the patch to a whole image (H, W)."""
-        image[self.row : self.row + self.chords.shape[0], self.column : self.column + self.chords.shape[1]] += (
-            self.chords
-        )
+        image[self.window] += self.chords
 
 
 def chords(mesh: Mesh, camera: Camera) -> Patch | None:

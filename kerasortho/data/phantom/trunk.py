@@ -81,7 +81,7 @@ def _hip_bone(build: Build) -> Bone:
         (6, 7, 7, 6, 7),
         build,
     )
-    return wing + socket + roof + brim + upper_ramus + body + lower_ramus + ischium
+    return (wing + socket + roof + brim + upper_ramus + body + lower_ramus + ischium).named("hip bone")
 
 
 def _sacrum(build: Build) -> list[Bone]:
@@ -98,7 +98,7 @@ def _sacrum(build: Build) -> list[Bone]:
         (-46, -5),
     )
     sacrum = flat_bone(outline, (0, -5), build, rim=12, middle=15, shell=1.2).moved(rotation("x", -28), (-HIP, -60, 45))
-    bones = [sacrum]
+    bones = [sacrum.named("sacrum")]
     for y, z in ((-125, 20), (-162, 16)):
         body = short_bone((-HIP, y, z), (25, 14.5, 18), build, boxy=4.5, shell=1.3)
         wings = bent_bone(
@@ -109,7 +109,7 @@ def _sacrum(build: Build) -> list[Bone]:
             side=(0, 1, 0),
         )
         spine = short_bone((-HIP, y + 8, z + 46), (4, 13, 14), build, boxy=2.6)
-        bones.append(body + wings + spine)
+        bones.append((body + wings + spine).named("vertebra"))
     return bones
 
 
@@ -148,12 +148,13 @@ def _scapula(build: Build) -> Bone:
     beak = bent_bone(
         [(-42, -12, 8), (-38, -26, -14), (-22, -20, -32), (-16, -14, -36)], (8, 7, 6, 4.5), (8, 7, 6, 4), build
     )
-    return blade + neck + spine + beak
+    return (blade + neck + spine + beak).named("scapula")
 
 
 def _clavicle(build: Build) -> Bone:
     points = [(-4, -38, -6), (-30, -44, 4), (-62, -46, -8), (-100, -38, -36), (-130, -28, -48), (-150, -24, -50)]
-    return bent_bone(points, (6, 5.5, 5.5, 6, 8, 11), (8, 6, 5.5, 6, 8, 11), build, shell=1.7, side=(0, 1, 0), rows=34)
+    widths, depths = (6, 5.5, 5.5, 6, 8, 11), (8, 6, 5.5, 6, 8, 11)
+    return bent_bone(points, widths, depths, build, shell=1.7, side=(0, 1, 0), rows=34).named("clavicle")
 
 
 def _chest(build: Build, scene: Scene) -> list[Bone]:
@@ -165,11 +166,13 @@ def _chest(build: Build, scene: Scene) -> list[Bone]:
             (-SHOULDER + 10 + reach * np.cos(a), top + (34 + 6 * number) * (1 - np.sin(a)), 0.72 * reach * np.sin(a))
             for a in angles
         ]
-        bones.append(bent_bone(path, [5.6] * 9, [3.2] * 9, build, shell=0.9, side=(0, 1, 0), rows=30, around=14))
+        rib = bent_bone(path, [5.6] * 9, [3.2] * 9, build, shell=0.9, side=(0, 1, 0), rows=30, around=14)
+        bones.append(rib.named("rib"))
     for number in range(11):
         y = -78 + 31 * number
         body = short_bone((-SHOULDER, y, 28), (17, 13.5, 15), build, boxy=4.5)
-        bones.append(body + short_bone((-SHOULDER, y + 6, 64), (3.5, 12, 20), build, boxy=2.6))
+        spine = short_bone((-SHOULDER, y + 6, 64), (3.5, 12, 20), build, boxy=2.6)
+        bones.append((body + spine).named("vertebra"))
     lung = [
         (-SHOULDER + 56, -30, 8),
         (-SHOULDER + 62, 0, 4),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from kerasortho.data.phantom.anatomy import REGIONS
 from kerasortho.data.phantom.picture import Picture
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import atomic_path
@@ -20,18 +19,20 @@ if TYPE_CHECKING:
 FORMATS = ("png", "dicom")
 BITS_STORED = 12
 DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
-# SNOMED CT codes of DICOM's CID 4009 "DX Anatomy Imaged"
-ANATOMY_CODES = {
-    "hand": ("85562004", "Hand"),
-    "wrist": ("74670003", "Wrist joint"),
-    "forearm": ("14975008", "Forearm"),
-    "elbow": ("16953009", "Elbow joint"),
-    "shoulder": ("16982005", "Shoulder"),
-    "foot": ("56459004", "Foot"),
-    "ankle": ("70258002", "Ankle joint"),
-    "lower_leg": ("30021000", "Lower leg"),
-    "knee": ("72696002", "Knee"),
-    "hip": ("24136001", "Hip joint"),
+# DICOM's Body Part Examined, and the SNOMED CT code of its CID 4009 "DX Anatomy Imaged"
+ANATOMY = {
+    "hand": ("HAND", "85562004", "Hand"),
+    "wrist": ("WRIST", "74670003", "Wrist joint"),
+    "forearm": ("FOREARM", "14975008", "Forearm"),
+    "elbow": ("ELBOW", "16953009", "Elbow joint"),
+    "shoulder": ("SHOULDER", "16982005", "Shoulder"),
+    "upper_arm": ("HUMERUS", "85050009", "Humerus"),
+    "foot": ("FOOT", "56459004", "Foot"),
+    "ankle": ("ANKLE", "70258002", "Ankle joint"),
+    "lower_leg": ("LEG", "30021000", "Lower leg"),
+    "knee": ("KNEE", "72696002", "Knee"),
+    "hip": ("HIP", "24136001", "Hip joint"),
+    "femur": ("FEMUR", "71341001", "Femur"),
 }
 
 
@@ -46,21 +47,30 @@ def require_pydicom() -> None:
         ) from error
 
 
-def write_picture(picture: Picture, folder: Path, file_format: str, seed: int) -> tuple[Path, Path]:
-    """Write the picture and its mask ({0, 255}, PNG) below ``folder``, atomically; return both paths.
+def write_picture(picture: Picture, folder: Path, file_format: str, seed: int) -> dict[str, Path]:
+    """Write the picture and its masks below ``folder``, atomically; return their paths by the manifest's columns.
 
+    Masks are PNG: ``mask`` and ``fracture_mask`` hold 0 and 255, ``labels`` the values of labels.json.
     Raises KerasOrthoError where the disk is full or the folder not writable.
     """
     ending = "dcm" if file_format == "dicom" else "png"
-    image, mask = folder / "images" / f"{picture.name}.{ending}", folder / "masks" / f"{picture.name}.png"
+    image = folder / "images" / f"{picture.name}.{ending}"
     with atomic_path(image) as temporary:
         if file_format == "dicom":
             to_dicom(picture, seed).save_as(temporary, enforce_file_format=True)
         else:
             temporary.write_bytes(_png(quantised(picture.pixels, picture.bits)))
-    with atomic_path(mask) as temporary:
-        temporary.write_bytes(_png(picture.mask * np.uint8(255)))
-    return image, mask
+    files = {"image": image}
+    white = np.uint8(255)
+    for column, name, values in (
+        ("mask", "masks", picture.mask * white),
+        ("labels", "labels", picture.labels),
+        ("fracture_mask", "fractures", picture.fractured * white),
+    ):
+        files[column] = folder / name / f"{picture.name}.png"
+        with atomic_path(files[column]) as temporary:
+            temporary.write_bytes(_png(values))
+    return files
 
 
 def quantised(pixels: np.ndarray, bits: int) -> np.ndarray:
@@ -129,15 +139,14 @@ def _patient_and_study(picture: Picture, seed: int) -> dict[str, Any]:
 
 
 def _anatomy(picture: Picture) -> dict[str, Any]:
-    value, meaning = ANATOMY_CODES[picture.patient.region]
-    region = _code(value, "SCT", meaning)
+    part, value, meaning = ANATOMY[picture.patient.region]
     return {
-        "BodyPartExamined": REGIONS[picture.patient.region][1],
-        "AnatomicRegionSequence": [region],
+        "BodyPartExamined": part,
+        "AnatomicRegionSequence": [_code(value, "SCT", meaning)],
         "ImageLaterality": picture.patient.side,
         "ViewPosition": picture.position,
         "ViewCodeSequence": [_view_code(picture)],
-        "PatientOrientation": list(picture.orientation),
+        "PatientOrientation": list(picture.stage.orientation),
         "AcquisitionContextSequence": [],
     }
 
@@ -162,18 +171,28 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def _detector(picture: Picture) -> dict[str, Any]:
-    spacing = f"{picture.spacing:.6g}"
-    return {
+    spacing, magnification = picture.spacing, picture.source / (picture.source - picture.distance)
+    values = {
         "InstanceNumber": picture.number,
         "ImageType": ["DERIVED", "PRIMARY"],
         "ContentDate": "",
         "ContentTime": "",
         "DerivationDescription": "computed from a geometric model",
+        "KVP": f"{picture.kilovolts:.1f}",
+        "DistanceSourceToDetector": f"{picture.source:.6g}",
+        "DistanceSourceToPatient": f"{picture.source - picture.distance:.6g}",
+        "EstimatedRadiographicMagnificationFactor": f"{magnification:.6g}",
+        "PositionerType": "NONE",
         "DetectorType": "DIRECT",
-        "ImagerPixelSpacing": [spacing, spacing],
+        "ImagerPixelSpacing": [f"{spacing:.6g}"] * 2,
         "BurnedInAnnotation": "NO",
         "LossyImageCompression": "00",
     }
+    if picture.number % 2 == 0:  # some machines also tell the size in the patient, some do not
+        values["PixelSpacing"] = [f"{spacing / magnification:.6g}"] * 2
+        values["PixelSpacingCalibrationType"] = "GEOMETRY"
+        values["PixelSpacingCalibrationDescription"] = "in the plane of the limb's middle"
+    return values
 
 
 def _pixels(picture: Picture) -> dict[str, Any]:

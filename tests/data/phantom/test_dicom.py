@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,14 +11,14 @@ import numpy as np
 import pytest
 
 from kerasortho.data.phantom import PhantomSettings, generate_phantoms, take_picture
-from kerasortho.data.phantom.anatomy import REGIONS
-from kerasortho.data.phantom.writing import ANATOMY_CODES, to_dicom
+from kerasortho.data.phantom.patients import LIMB_OF
+from kerasortho.data.phantom.writing import ANATOMY, to_dicom
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph import read_radiograph
 
 pydicom = pytest.importorskip("pydicom")
 
-SETTINGS = PhantomSettings(patients=6, views=2, size=64, format="dicom", seed=1)
+SETTINGS = PhantomSettings(patients=6, views=2, size=96, format="dicom", seed=1)
 
 # fmt: off
 # Type 1 attributes of the DX Image For Presentation IOD's mandatory modules (PS3.3 A.26): present and not empty
@@ -32,7 +34,7 @@ TYPE_1 = [
 TYPE_2 = [
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "ReferringPhysicianName", "StudyID", "AccessionNumber", "SeriesNumber", "Manufacturer", "InstanceNumber",
-    "DetectorType", "AnatomicRegionSequence", "AcquisitionContextSequence",
+    "DetectorType", "PositionerType", "AnatomicRegionSequence", "AcquisitionContextSequence",
 ]
 # fmt: on
 
@@ -55,7 +57,10 @@ def test_pixels_come_back_whatever_the_photometric_interpretation(folder: Path) 
         picture = take_picture(number - 1, view - 1, size=SETTINGS.size, seed=SETTINGS.seed)
         read = read_radiograph(path)
         assert np.abs(read.pixels - picture.pixels).max() <= 0.501 / 4095
-        assert read.spacing_mm == pytest.approx((picture.spacing, picture.spacing), rel=1e-5)
+        magnification = picture.source / (picture.source - picture.distance)
+        spacing = picture.spacing if picture.number % 2 else picture.spacing / magnification
+        assert read.spacing_mm == pytest.approx((spacing, spacing), rel=1e-5)
+        assert 1.03 < magnification < 1.09
         bone = picture.mask > 0
         assert read.pixels[bone].mean() > read.pixels[~bone].mean()
         seen.add(str(pydicom.dcmread(path).PhotometricInterpretation))
@@ -91,9 +96,17 @@ def test_identifiers_are_unique_and_repeatable(folder: Path) -> None:
 def test_codes_are_those_of_the_standard() -> None:
     from pydicom.sr.codedict import codes
 
-    assert set(ANATOMY_CODES) == set(REGIONS)
+    assert set(ANATOMY) == set(LIMB_OF)
     known = {codes.CID4009.__getattr__(name).value for name in codes.CID4009.dir()}
-    assert {value for value, _ in ANATOMY_CODES.values()} <= known
+    assert {value for _, value, _ in ANATOMY.values()} <= known
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
+def test_dciodvfy_finds_no_error(folder: Path) -> None:
+    for path in files(folder):
+        said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False).stderr
+        assert "DXImageForPresentation" in said
+        assert "Error" not in said
 
 
 def test_no_identity_is_written(folder: Path) -> None:

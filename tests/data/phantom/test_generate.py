@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from kerasortho.cli.main import main
 from kerasortho.data.manifest import SPLITS, Manifest, read_manifest
 from kerasortho.data.phantom import PhantomSettings, generate_phantoms, take_picture
 from kerasortho.data.phantom.generate import split_patients
+from kerasortho.data.phantom.labels import LABELS
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph import read_mask, read_radiograph
 
@@ -24,12 +26,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_manifest_lists_every_picture(small: PhantomSettings, small_dataset: tuple[Path, Manifest]) -> None:
     folder, _ = small_dataset
     manifest = read_manifest(folder / "manifest.csv")  # checks that the files exist
-    assert manifest.columns[:5] == ("image", "mask", "label", "group", "split")
-    assert {"region", "view"} <= set(manifest.columns)
+    assert {"image", "mask", "labels", "fracture_mask", "label", "group", "split", "region", "view"} <= set(
+        manifest.columns
+    )
     assert len(manifest.rows) == 64
     assert {row["label"] for row in manifest.rows} == {"upper", "lower"}
     assert len({row["group"] for row in manifest.rows}) == 32
-    assert len(files_of(folder)) == 2 * 64 + 2
+    assert len(files_of(folder)) == 4 * 64 + 3
+    assert json.loads((folder / "labels.json").read_text())["femur"] == LABELS["femur"]
     assert json.loads((folder / "phantom.json").read_text())["seed"] == small.seed
 
 
@@ -74,6 +78,9 @@ def test_files_hold_the_pictures_and_masks(small: PhantomSettings, small_dataset
         read = read_radiograph(folder / row["image"])
         assert np.abs(read.pixels - picture.pixels).max() <= 0.501 / (2**picture.bits - 1)
         assert np.array_equal(read_mask(folder / row["mask"]), picture.mask)
+        assert np.array_equal(read_mask(folder / row["fracture_mask"]), picture.fractured)
+        assert np.array_equal(cv2.imread(str(folder / row["labels"]), cv2.IMREAD_UNCHANGED), picture.labels)
+        assert row["fracture"] == picture.fracture
         bits.add(picture.bits)
     assert bits == {8, 16}
 
@@ -98,6 +105,8 @@ def test_a_file_as_folder_is_refused(tmp_path: Path) -> None:
         ("views", -1, "views must be"),
         ("size", 8, "size must be"),
         ("seed", -1, "seed must be"),
+        ("fractures", 1.5, "fractures must be"),
+        ("extras", -0.1, "extras must be"),
         ("format", "dicm", 'Did you mean "dicom"'),
     ],
 )
@@ -113,7 +122,7 @@ def test_nothing_is_left_where_a_picture_cannot_be_written(tmp_path: Path, monke
     monkeypatch.setattr("kerasortho.data.phantom.writing._png", full)
     with pytest.raises(KerasOrthoError, match="No space left"):
         generate_phantoms(tmp_path / "out", PhantomSettings(patients=1, views=1, size=32))
-    assert set(files_of(tmp_path / "out")) == {"phantom.json"}
+    assert set(files_of(tmp_path / "out")) == {"phantom.json", "labels.json"}
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

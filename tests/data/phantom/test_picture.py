@@ -6,17 +6,22 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.phantom import Picture, take_picture
-from kerasortho.data.phantom.anatomy import REGIONS, VIEWS, draw_patient
+from kerasortho.data.phantom import Content, Picture, take_picture
+from kerasortho.data.phantom.labels import LABELS, TRUNK
+from kerasortho.data.phantom.patients import LIMB_OF, draw_patient
+from kerasortho.data.phantom.views import VIEWS
 
 SEED = 2
-REGION_NUMBERS = {draw_patient(number, SEED).region: number for number in range(10)}
+PLAIN = Content(fractures=0, extras=0)
+REGION_NUMBERS = {draw_patient(number, SEED).region: number for number in range(12)}
 
 
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, Picture]:
     """A frontal view of every region."""
-    return {region: take_picture(number, 0, size=256, seed=SEED) for region, number in REGION_NUMBERS.items()}
+    return {
+        region: take_picture(number, 0, size=256, seed=SEED, content=PLAIN) for region, number in REGION_NUMBERS.items()
+    }
 
 
 def contrast(pixels: np.ndarray, mask: np.ndarray) -> float:
@@ -27,8 +32,8 @@ def contrast(pixels: np.ndarray, mask: np.ndarray) -> float:
     return float(pixels[inside].mean() - pixels[outside].mean())
 
 
-def test_ten_patients_show_every_region() -> None:
-    assert set(REGION_NUMBERS) == set(REGIONS)
+def test_twelve_patients_show_every_region() -> None:
+    assert set(REGION_NUMBERS) == set(LIMB_OF)
 
 
 def test_pixels_are_a_radiograph(pictures: dict[str, Picture]) -> None:
@@ -56,7 +61,7 @@ def test_the_mask_lies_on_the_bone(pictures: dict[str, Picture]) -> None:
 
 def test_views_differ_and_are_named() -> None:
     number = REGION_NUMBERS["knee"]
-    views = [take_picture(number, view, size=64, seed=SEED) for view in range(3)]
+    views = [take_picture(number, view, size=64, seed=SEED, content=PLAIN) for view in range(3)]
     assert tuple(picture.view for picture in views) == VIEWS
     side = views[0].patient.side
     assert [picture.position for picture in views] == ["AP", side + "L", side + "LO"]
@@ -72,7 +77,7 @@ def test_the_same_seed_gives_the_same_picture() -> None:
 
 
 def test_size_changes_the_sampling_not_the_scene() -> None:
-    small, large = (take_picture(REGION_NUMBERS["hand"], 0, size=size, seed=SEED) for size in (128, 256))
+    small, large = (take_picture(REGION_NUMBERS["hand"], 0, size=size, seed=SEED, content=PLAIN) for size in (192, 384))
     assert small.spacing == pytest.approx(2 * large.spacing, rel=0.02)
     shrunk = cv2.resize(large.mask.astype(np.float32), small.mask.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
     overlap = 2 * (shrunk & (small.mask > 0)).sum() / (shrunk.sum() + small.mask.sum())
@@ -85,3 +90,28 @@ def test_children_are_smaller_than_adults() -> None:
     sizes = np.array([person.size for person in people])
     assert sizes[ages < 8].mean() < 0.8 * sizes[ages > 18].mean()
     assert {person.side for person in people} == {"L", "R"}
+
+
+def test_labels_cover_the_mask_and_ribs_are_no_limb(pictures: dict[str, Picture]) -> None:
+    trunk = [LABELS[name] for name in TRUNK]
+    for region, picture in pictures.items():
+        assert picture.labels.dtype == np.uint8
+        assert (picture.labels[picture.mask > 0] > 0).all(), region
+        only_trunk = (picture.labels > 0) & (picture.mask == 0)
+        assert np.isin(picture.labels[only_trunk], trunk).all(), region
+    assert np.isin(pictures["shoulder"].labels, trunk).any()
+    assert not np.isin(pictures["knee"].labels, trunk).any()
+
+
+@pytest.mark.parametrize(
+    ("region", "bones"),
+    [
+        ("hand", {"capitate", "metacarpal 3", "distal phalanx of finger 5", "radius", "ulna"}),
+        ("foot", {"cuboid", "metatarsal 1", "middle phalanx of toe 2"}),
+        ("knee", {"femur", "tibia", "fibula"}),
+        ("hip", {"femur", "hip bone", "sacrum"}),
+        ("shoulder", {"humerus", "scapula", "clavicle", "rib"}),
+    ],
+)
+def test_each_region_shows_its_bones(pictures: dict[str, Picture], region: str, bones: set[str]) -> None:
+    assert bones <= {name for name, value in LABELS.items() if (pictures[region].labels == value).any()}
