@@ -10,6 +10,7 @@ IMPORT_COMMANDS = {
     "classes": LazyCommand("kerasortho.cli.import_folders:classes_command", "One sub-folder a class."),
     "pairs": LazyCommand("kerasortho.cli.import_folders:pairs_command", "Images and masks of the same names."),
     "coco": LazyCommand("kerasortho.cli.import_annotations:coco_command", "Polygons and run lengths of a COCO file."),
+    "vgg": LazyCommand("kerasortho.cli.import_annotations:vgg_command", "Regions of a VGG Image Annotator file."),
     "fracatlas": LazyCommand("kerasortho.cli.import_folders:fracatlas_command", "The published FracAtlas archive."),
 }
 

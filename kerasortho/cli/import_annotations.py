@@ -55,3 +55,20 @@ def coco_command(
 
     options = AnnotationOptions(**chosen, what="drawing masks")
     report(import_coco(annotations, images, output, categories=categories, crowd=crowd, options=options))
+
+
+@click.command("vgg")
+@click.argument("annotations", metavar="ANNOTATIONS.json", type=_FILE)
+@click.option(
+    "--attribute", "attributes", metavar="NAME=VALUE", multiple=True, help="Regions to mark; may be repeated."
+)
+@_annotation_options
+def vgg_command(annotations: Path, attributes: tuple[str, ...], images: Path, output: Path, **chosen: Any) -> None:
+    """Regions of a VGG Image Annotator file.
+
+    Masks of polygons, rectangles, circles and ellipses are written into a folder beside OUT.csv.
+    """
+    from kerasortho.data.vgg import import_vgg
+
+    options = AnnotationOptions(**chosen, what="drawing masks")
+    report(import_vgg(annotations, images, output, attributes=attributes, options=options))

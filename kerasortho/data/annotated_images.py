@@ -58,11 +58,16 @@ class Marked:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image as an annotation file names it, the size (H, W) it gives, or None, and all that is marked on it."""
+    """An image as an annotation file names it, and all that is marked on it.
+
+    shape: the size (H, W) that the annotation file gives, or None. file_bytes: the size of the image's file when it was
+    annotated, or None.
+    """
 
     name: str
     shape: Shape | None
     marked: tuple[Marked, ...] = ()
+    file_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,9 @@ def _find_files(
     told = []
     if missing:
         told.append(f"Images that {source} lists, but without a file below {named.root}, left out: {_few(missing)}.")
+    changed = [f.name for f, image in by_file.items() if image.file_bytes not in (None, f.stat().st_size)]
+    if changed:
+        told.append(f"Files of another size in bytes than when they were annotated, perhaps changed: {_few(changed)}.")
     unlisted = [file for file in files if file not in by_file]
     if unlisted and options.all_files:
         by_file |= {file: AnnotatedImage(file.name, None) for file in unlisted}

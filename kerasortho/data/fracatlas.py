@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from kerasortho.data.fracatlas_masks import Outline, fracture_mask, read_outlines
+from kerasortho.data.annotated_images import AnnotatedImage, draw_masks
+from kerasortho.data.coco import mark, read_coco
 from kerasortho.data.image_files import search_folder
 from kerasortho.data.importers import (
     Imported,
@@ -74,7 +73,7 @@ def import_fracatlas(
     """
     root, target = require_folder(folder), new_output(output, overwrite)
     _require_archive(root)
-    listed, outlines = _read_dataset_csv(root), read_outlines(root / COCO_FILE)
+    listed, outlines = _read_dataset_csv(root), _read_outlines(root)
     files = _images_by_name(root)
     splits = _read_published_split(root) if published_split else None
     masks = target.parent / f"{target.stem}-masks"
@@ -130,6 +129,14 @@ def _require_archive(root: Path) -> None:
         raise KerasOrthoError(f"{root} is not the FracAtlas folder: dataset.csv is missing.{within}")
 
 
+def _read_outlines(root: Path) -> dict[str, AnnotatedImage]:
+    """Return the fracture polygons by image name; they were drawn on the view that obeys the EXIF orientation."""
+    if not (root / COCO_FILE).is_file():
+        raise KerasOrthoError(f"{root / COCO_FILE} is missing. It is a part of the FracAtlas archive.")
+    coco = read_coco(root / COCO_FILE)
+    return {image.name: image for image in mark(coco, coco.annotations)}
+
+
 def _read_dataset_csv(root: Path) -> dict[str, Row]:
     source = root / "dataset.csv"
     columns, rows = read_csv_rows(source)
@@ -152,9 +159,9 @@ def _read_published_split(root: Path) -> dict[str, str]:
     }
 
 
-def _contradiction(flags: Mapping[str, str], outline: Outline | None) -> str:
+def _contradiction(flags: Mapping[str, str], outline: AnnotatedImage | None) -> str:
     """Return how dataset.csv and the polygons contradict each other, '' if they do not."""
-    count = len(outline.polygons) if outline else 0
+    count = len(outline.marked) if outline else 0
     if flags["fractured"] != "0" and not count:
         return "contradiction: fractured, but without polygon"
     if flags["fractured"] == "0" and count:
@@ -162,7 +169,7 @@ def _contradiction(flags: Mapping[str, str], outline: Outline | None) -> str:
     return ""
 
 
-def _draw(job: tuple[Path, Path, str, Outline | None]) -> Drawn:
+def _draw(job: tuple[Path, Path, str, AnnotatedImage | None]) -> Drawn:
     """Read one image and write its fracture mask."""
     file, target, contradiction, outline = job
     try:
@@ -171,12 +178,12 @@ def _draw(job: tuple[Path, Path, str, Outline | None]) -> Drawn:
         return Drawn(unreadable=reason(error, file))
     if contradiction:
         return Drawn(mask_note=contradiction)
-    mask, problem, remark = fracture_mask(
-        outline, radiograph.pixels.shape, int(radiograph.tags.get("exif_orientation") or 1)
-    )
-    if not problem:
-        write_png(target, mask * np.uint8(255))
-    return Drawn(mask_note=problem, remark=remark)
+    height, width = radiograph.pixels.shape
+    orientation = int(radiograph.tags.get("exif_orientation") or 1)
+    masks = draw_masks(outline or AnnotatedImage(file.name, None), (height, width), orientation, "upright")
+    if not masks.problem:
+        write_png(target, masks.mask)
+    return Drawn(mask_note=masks.problem, remark=masks.remark)
 
 
 def _labels(flags: Mapping[str, str]) -> Row:
@@ -198,7 +205,7 @@ def _unusable_limb(labels: Mapping[str, str]) -> str:
 def _notes(
     listed: Mapping[str, Row],
     files: Mapping[str, Path],
-    outlines: Mapping[str, Outline],
+    outlines: Mapping[str, AnnotatedImage],
     drawn: Mapping[str, Drawn],
     rows: Sequence[Row],
 ) -> list[str]:
@@ -206,7 +213,7 @@ def _notes(
     counted = [
         name
         for name in drawn
-        if int(listed[name]["fracture_count"]) != len(outlines[name].polygons if name in outlines else ())
+        if int(listed[name]["fracture_count"]) != len(outlines[name].marked if name in outlines else ())
     ]
     findings = {
         "Images of dataset.csv without a file, left out": [name for name in listed if name not in files],
