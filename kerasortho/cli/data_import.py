@@ -12,6 +12,7 @@ IMPORT_COMMANDS = {
     "coco": LazyCommand("kerasortho.cli.import_annotations:coco_command", "Polygons and run lengths of a COCO file."),
     "vgg": LazyCommand("kerasortho.cli.import_annotations:vgg_command", "Regions of a VGG Image Annotator file."),
     "fracatlas": LazyCommand("kerasortho.cli.import_folders:fracatlas_command", "The published FracAtlas archive."),
+    "dicom": LazyCommand("kerasortho.cli.import_dicom:dicom_command", "DICOM files; patients become groups."),
 }
 
 

@@ -51,7 +51,7 @@ class Pseudonyms:
         except KerasOrthoError as error:
             raise KerasOrthoError(f"The environment variable {variable}: {error}") from None
 
-    def name(self, text: str) -> str:
-        """Return the pseudonym of ``text``: ``g-`` and ten hexadecimal digits, keyed BLAKE2b (RFC 7693)."""
+    def name(self, text: str, prefix: str = "g") -> str:
+        """Return the pseudonym of ``text``: prefix, ``-`` and ten hexadecimal digits, keyed BLAKE2b (RFC 7693)."""
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), key=self._key, digest_size=_DIGEST_BYTES)
-        return f"g-{digest.hexdigest()}"
+        return f"{prefix}-{digest.hexdigest()}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.dicom_display import to_brightness
+from kerasortho.radiograph.dicom_object import PROJECTIONS, describe_object, find_refusal, sop_class_name
 from kerasortho.radiograph.dicom_pixels import stored_values
 from kerasortho.radiograph.dicom_values import integer_of, pixel_spacing, text_of, value_of
 from kerasortho.radiograph.radiograph import Radiograph
@@ -27,7 +28,6 @@ _ATTRIBUTES = (
     "ModalityLUTSequence RescaleSlope RescaleIntercept VOILUTSequence WindowCenter WindowWidth VOILUTFunction "
     "PresentationLUTShape PixelSpacing PixelSpacingCalibrationType ImagerPixelSpacing NominalScannedPixelSpacing"
 )
-_PROJECTIONS = frozenset({"CR", "DX", "RF", "XA", "MG", "IO", "PX", "RG", "DF", "DR", "OT", "SC"})
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _BYTES_PER_PIXEL = 8  # what a deflated file may inflate to, for each pixel allowed
 
@@ -39,7 +39,7 @@ def decode_dicom(data: bytes, *, max_pixels: int, max_side: int) -> Radiograph:
     without an image, colour, several frames, too many pixels, a transfer syntax without a decoder, and damaged files
     (TruncatedImageError where image data is missing).
     """
-    pydicom = _import_pydicom()
+    pydicom = import_pydicom()
     try:
         dataset = _read_dataset(pydicom, data, max_pixels)
         _check_is_one_grey_image(dataset)
@@ -66,7 +66,8 @@ def decode_dicom(data: bytes, *, max_pixels: int, max_side: int) -> Radiograph:
     return Radiograph(pixels, spacing, source, tags)
 
 
-def _import_pydicom() -> Any:
+def import_pydicom() -> Any:
+    """Return pydicom, without its warnings. Raises KerasOrthoError where it is not installed."""
     try:
         import pydicom
         import pydicom.encaps
@@ -80,7 +81,7 @@ def _import_pydicom() -> Any:
 
 
 def _read_dataset(pydicom: Any, data: bytes, max_pixels: int) -> Any:
-    _check_inflated_size(data, max_pixels)
+    check_inflated_size(data, max_pixels)
     with_preamble = data[128:132] == b"DICM"
     dataset = pydicom.dcmread(io.BytesIO(data), force=not with_preamble, specific_tags=_ATTRIBUTES.split())
     if not with_preamble and "Rows" not in dataset and "SOPClassUID" not in dataset:
@@ -93,7 +94,7 @@ def _read_dataset(pydicom: Any, data: bytes, max_pixels: int) -> Any:
     return dataset
 
 
-def _check_inflated_size(data: bytes, max_pixels: int) -> None:
+def check_inflated_size(data: bytes, max_pixels: int) -> None:
     """Raise KerasOrthoError for a deflated file (PS3.5 A.5) that inflates to more than ``max_pixels`` pixels need."""
     if data[128:132] != b"DICM" or _DEFLATED not in data[:4096]:
         return
@@ -114,31 +115,15 @@ def _check_inflated_size(data: bytes, max_pixels: int) -> None:
 
 def _check_is_one_grey_image(dataset: Any) -> None:
     """Raise KerasOrthoError, with what to do, unless the object is one frame of 8- or 16-bit grey values."""
-    kind = _sop_class(dataset) or text_of(dataset, "Modality") or "unknown kind"
+    kind = describe_object(dataset)
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise KerasOrthoError(f"This DICOM object ({kind}) holds floating-point pixels: it is not a radiograph.")
     if not value_of(dataset, "PixelData") and _should_hold_image(dataset):
         raise TruncatedImageError("The DICOM file is truncated: its image data is missing. Get it again.")
     if not value_of(dataset, "PixelData"):
         raise KerasOrthoError(f"This DICOM object ({kind}) holds no image. Name the image files of the study instead.")
-    if text_of(dataset, "Modality") == "SEG":
-        raise KerasOrthoError("This DICOM object is a segmentation, not a radiograph. Name the image it belongs to.")
-    frames = text_of(dataset, "NumberOfFrames") or "1"
-    if frames != "1":
-        raise KerasOrthoError(f"This DICOM object ({kind}) holds {frames[:12]} frames. Export the wanted one alone.")
-    colour = (text_of(dataset, "PhotometricInterpretation") or "").upper()
-    if integer_of(dataset, "SamplesPerPixel", 1) != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
-        raise KerasOrthoError(
-            f"This DICOM image is not grey (PhotometricInterpretation {colour[:16] or 'missing'}). Export the original "
-            "radiograph, not a screen capture."
-        )
-    bits, high = integer_of(dataset, "BitsAllocated"), integer_of(dataset, "HighBit", -1)
-    stored = integer_of(dataset, "BitsStored", bits)
-    if bits not in (8, 16) or not 1 <= stored <= bits or (high != -1 and high != stored - 1):
-        raise KerasOrthoError(
-            f"The pixels of this DICOM object ({kind}) cannot be used: BitsAllocated {bits}, BitsStored {stored}, "
-            f"HighBit {high}. A radiograph has 8 or 16 bits allocated, with the high bit below the stored ones' number."
-        )
+    if refusal := find_refusal(dataset):
+        raise KerasOrthoError(refusal.message)
 
 
 def _should_hold_image(dataset: Any) -> bool:
@@ -147,19 +132,13 @@ def _should_hold_image(dataset: Any) -> bool:
     return "Rows" in dataset or "Image Storage" in name
 
 
-def _sop_class(dataset: Any) -> str | None:
-    uid = value_of(dataset, "SOPClassUID")
-    name = getattr(uid, "name", None)
-    return name if isinstance(name, str) and name != str(uid) else None
-
-
 def _source_tags(dataset: Any) -> dict[str, Any]:
     return {
         "format": "DICOM",
         "bits": integer_of(dataset, "BitsStored", integer_of(dataset, "BitsAllocated")),
         "photometric": text_of(dataset, "PhotometricInterpretation"),
         "transfer_syntax": dataset.file_meta.TransferSyntaxUID.name,
-        "sop_class": _sop_class(dataset),
+        "sop_class": sop_class_name(dataset),
         "modality": text_of(dataset, "Modality"),
         "body_part": text_of(dataset, "BodyPartExamined"),
         "view_position": text_of(dataset, "ViewPosition"),
@@ -173,7 +152,7 @@ def _source_tags(dataset: Any) -> dict[str, Any]:
 def _source_warnings(dataset: Any) -> list[str]:
     found = []
     modality = text_of(dataset, "Modality")
-    if modality is not None and modality not in _PROJECTIONS:
+    if modality is not None and modality not in PROJECTIONS:
         found.append(f"Modality {modality[:16]} is not that of a projection radiograph.")
     if text_of(dataset, "PresentationIntentType") == "FOR PROCESSING":
         found.append("The image is FOR PROCESSING: raw detector values, which may not look like a radiograph.")
