@@ -29,7 +29,8 @@ def report(imported: Imported) -> None:
     aside = f", {excluded} of them excluded" if excluded else ""
     if "label" in imported.manifest.columns:
         counts = Counter(row["label"] for row in rows)
-        click.echo(f"labels: {', '.join(f'{label} {number}' for label, number in sorted(counts.items()))}", err=True)
+        listed = ", ".join(f"{label or '(none)'} {number}" for label, number in sorted(counts.items()))
+        click.echo(f"labels: {listed}", err=True)
     click.echo(
         f"Wrote {imported.manifest.path}: {counted(len(rows), 'image')}{aside}. "
         f"Next: kerasortho data check {imported.manifest.path}"

@@ -10,13 +10,15 @@ from pathlib import Path
 from kerasortho.data.dicom_headers import DicomHeader, read_headers
 from kerasortho.data.duplicates import connected
 from kerasortho.data.image_files import describe_skipped, search_folder
-from kerasortho.data.manifest import relative_cell, shorten
+from kerasortho.data.importers import cell_for
+from kerasortho.data.manifest import shorten
 from kerasortho.data.pseudonyms import Pseudonyms
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.words import counted
 
 WITHOUT_ID = ("refuse", "study", "image", "skip")
 _NO_DICOM = "no DICOM file"
+_SHOWN_KINDS = 20
 _FEW_STUDIES = 10  # of one patient, that make one wonder only beyond that
 
 
@@ -114,7 +116,7 @@ def header_cells(found: Radiographs, target: Path) -> list[dict[str, str]]:
     for header, group, source, reason in zip(
         found.headers, found.groups, found.grouped_by, found.excluded, strict=True
     ):
-        row = {"image": relative_cell(header.file.absolute(), target.absolute().parent), "group": group}
+        row = {"image": cell_for(header.file, target), "group": group}
         rows.append(row | ({"grouped_by": source} if by_study else {}) | {"exclude": reason} | header_row(header))
     return rows
 
@@ -142,7 +144,7 @@ def _describe_others(headers: Sequence[DicomHeader], others: Sequence[Path]) -> 
         f"{header.sop_class} ({header.skipped})" for header in headers if header.skipped and not header.is_directory
     )
     if kinds:
-        listed = shorten(f"{number} {kind}" for kind, number in kinds.most_common())
+        listed = shorten((f"{number} {kind}" for kind, number in kinds.most_common()), _SHOWN_KINDS)
         notes.append(f"Skipped, being no single grey radiographs: {kinds.total()}, of them {listed}.")
     return notes + describe_skipped([*others, *(header.file for header in headers if header.problem == _NO_DICOM)])
 

@@ -57,3 +57,23 @@ def test_bones(real_data: Path, tmp_path: Path) -> None:
     arguments = [str(word) for option in options.items() for word in option]
     result = CliRunner().invoke(import_command, ["pairs", *arguments, "--skip-unmatched", str(tmp_path / "bones.csv")])
     assert result.exit_code == 0 and "141 images" in result.output
+
+
+def test_dicom(tmp_path: Path) -> None:
+    from kerasortho.data.phantom import PhantomSettings, generate_phantoms
+
+    generate_phantoms(tmp_path / "ph", PhantomSettings(patients=2, views=1, size=64, format="dicom"))
+    arguments = [
+        "dicom",
+        str(tmp_path / "ph" / "images"),
+        str(tmp_path / "m.csv"),
+        "--label",
+        "limb",
+        "--processes",
+        "1",
+    ]
+    result = CliRunner().invoke(import_command, [*arguments, "--copy-to", str(tmp_path / "png")])
+    assert result.exit_code == 0 and "labels: lower 1, upper 1" in result.output and "2 images" in result.output
+    assert {row["image"][:6] for row in read_manifest(tmp_path / "m.csv").rows} == {"png/g-"}
+    refused = CliRunner().invoke(import_command, [*arguments, "--overwrite", "--salt-env", "KERASORTHO_NO_SUCH_SALT"])
+    assert isinstance(refused.exception, KerasOrthoError) and "KERASORTHO_NO_SUCH_SALT" in str(refused.exception)

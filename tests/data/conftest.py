@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,6 +65,59 @@ def write_table(tmp_path: Path) -> Callable[..., Path]:
             for line in text.splitlines()[1:]:
                 write_png(tmp_path / line.replace(";", ",").split(",")[0], np.zeros((4, 4), np.uint8))
         return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_dx() -> Callable[..., Any]:
+    """Return a function that writes a DX file of 12-bit values, attributes set or (None) left out, and returns it."""
+    pytest.importorskip("pydicom")
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+    def write(path: Path, values: np.ndarray | None = None, **attributes: Any) -> Any:
+        values = np.arange(30 * 20, dtype=np.uint16).reshape(30, 20) * 6 if values is None else values
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        preset = {
+            "SOPClassUID": DigitalXRayImageStorageForPresentation,
+            "SOPInstanceUID": generate_uid(),
+            "StudyInstanceUID": generate_uid(),
+            "SeriesInstanceUID": generate_uid(),
+            "PatientID": "PAT-4711",
+            "PatientName": "Mustermann^Erika",
+            "PatientBirthDate": "19500401",
+            "PatientSex": "F",
+            "AccessionNumber": "ACC-998877",
+            "StudyID": "1",
+            "StudyDate": "20240305",
+            "StudyTime": "101500",
+            "ReferringPhysicianName": "Quincy^Jack",
+            "InstanceNumber": 1,
+            "SeriesNumber": 1,
+            "Modality": "DX",
+            "Manufacturer": "none",
+            "BodyPartExamined": "HAND",
+            "ViewPosition": "PA",
+            "ImageLaterality": "L",
+            "Rows": values.shape[0],
+            "Columns": values.shape[1],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": 16,
+            "BitsStored": 12,
+            "HighBit": 11,
+            "PixelRepresentation": 0,
+            "PixelData": values.astype("<u2").tobytes(),
+        }
+        for keyword, value in (preset | attributes).items():
+            if value is not None:
+                setattr(dataset, keyword, value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(path, enforce_file_format=True)
+        return dataset
 
     return write
 
