@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from kerasortho.cli.data_import import import_command
 from kerasortho.data.manifest import read_manifest
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.raster import write_png
+from kerasortho.radiograph.reading import read_mask
 
 
 def put(*files: Path) -> None:
@@ -77,3 +79,33 @@ def test_dicom(tmp_path: Path) -> None:
     assert {row["image"][:6] for row in read_manifest(tmp_path / "m.csv").rows} == {"png/g-"}
     refused = CliRunner().invoke(import_command, [*arguments, "--overwrite", "--salt-env", "KERASORTHO_NO_SUCH_SALT"])
     assert isinstance(refused.exception, KerasOrthoError) and "KERASORTHO_NO_SUCH_SALT" in str(refused.exception)
+
+
+def test_csv(tmp_path: Path) -> None:
+    put(tmp_path / "set" / "1.png")
+    (tmp_path / "list.csv").write_text("file;patient\n1.png;Miller\n")
+    arguments = ["csv", str(tmp_path / "list.csv"), str(tmp_path / "m.csv"), "--image-col", "file"]
+    result = CliRunner().invoke(import_command, [*arguments, "--group-col", "patient", "--root", str(tmp_path / "set")])
+    assert result.exit_code == 0 and "Miller" not in result.output
+    assert read_manifest(tmp_path / "m.csv").rows[0]["group"].startswith("g-")
+
+
+def test_coco_and_vgg(tmp_path: Path) -> None:
+    put(tmp_path / "images" / "1.png")
+    square = [0, 0, 2, 0, 2, 2, 0, 2]
+    coco = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 4, "height": 4}],
+        "categories": [{"id": 1, "name": "bone"}, {"id": 2, "name": "metal"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [square]}],
+    }
+    shape = {"name": "polygon", "all_points_x": square[::2], "all_points_y": square[1::2]}
+    via = {"1.png": {"filename": "1.png", "regions": [{"shape_attributes": shape, "region_attributes": {"a": "b"}}]}}
+    for command, content, option in (("coco", coco, "--category=bone"), ("vgg", via, "--attribute=a=b")):
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        output = tmp_path / f"{command}.csv"
+        arguments = [command, str(tmp_path / "a.json"), "--images", str(tmp_path / "images"), str(output), option]
+        result = CliRunner().invoke(import_command, arguments)
+        assert result.exit_code == 0, result.exception
+        manifest = read_manifest(output)
+        mask = manifest.resolve(manifest.rows[0], "mask")
+        assert mask is not None and read_mask(mask).sum() == 4
