@@ -9,8 +9,11 @@ import click
 
 from kerasortho.cli.options import processes_option
 from kerasortho.data.checks import BROKEN, check_manifest, exclude_broken
+from kerasortho.data.deep_checks import DeepOptions
 from kerasortho.data.findings import Finding, has_errors, report_table, report_values
 from kerasortho.data.manifest import Manifest, is_excluded, read_manifest, write_manifest
+from kerasortho.data.power import parse_expected
+from kerasortho.errors import KerasOrthoError
 from kerasortho.files import require_writable, write_json
 from kerasortho.words import counted
 
@@ -31,19 +34,35 @@ from kerasortho.words import counted
     help="Give images that cannot be read a reason in column exclude of MANIFEST.",
 )
 @click.option("--deep", is_flag=True, help="Search longer, and for more: it takes minutes.")
+@click.option(
+    "--expect",
+    "expected",
+    metavar="SCORE=VALUE",
+    multiple=True,
+    help="With --deep: a score the model will have, for the width of its interval: dice, accuracy; or dice-sd, icc.",
+)
 @processes_option
 @click.pass_context
 def check_command(
-    context: click.Context, manifest: Path, json_file: Path | None, exclude: bool, deep: bool, processes: int
+    context: click.Context,
+    manifest: Path,
+    json_file: Path | None,
+    exclude: bool,
+    deep: bool,
+    expected: tuple[str, ...],
+    processes: int,
 ) -> None:
     """Find broken files, unfit masks, duplicates, leaks between splits and contradictions.
 
     Exit code 1 on errors, with --exclude-broken on those that are left.
     """
+    if expected and not deep:
+        raise KerasOrthoError("--expect is for --deep alone. Add --deep, or leave it out.")
+    options = DeepOptions(parse_expected(expected)) if deep else None
     read = read_manifest(manifest, check_files=False)
     for written in ([json_file] if json_file else []) + ([manifest] if exclude else []):
         require_writable(written.parent)
-    findings = check_manifest(read, deep=deep, processes=processes, what="reading images")
+    findings = check_manifest(read, deep=options, processes=processes, what="reading images")
     if json_file:
         write_json(json_file, report_values(read, findings))
     click.echo(report_table(read, findings))

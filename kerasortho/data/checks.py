@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from kerasortho.data.contradictions import contradictions, label_spellings, likeness, pair_case
-from kerasortho.data.deep_checks import deep_findings
+from kerasortho.data.deep_checks import DeepOptions, deep_findings
 from kerasortho.data.duplicates import Duplicate
 from kerasortho.data.findings import Case, Finding, sort_findings
 from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources, is_made
@@ -21,14 +21,16 @@ BROKEN = ("missing", "truncated", "unreadable")
 _Used = list[tuple[Row, Inspection]]
 
 
-def check_manifest(manifest: Manifest, *, deep: bool = False, processes: int = 1, what: str = "") -> list[Finding]:
+def check_manifest(
+    manifest: Manifest, *, deep: DeepOptions | None = None, processes: int = 1, what: str = ""
+) -> list[Finding]:
     """Return everything that is found in a manifest and its files, errors first.
 
     Excluded rows are only counted: they are known to be bad.
 
     Args:
         manifest: read it with ``check_files=False``, so that missing files become findings.
-        deep: run the checks of `deep_findings` too, which take minutes.
+        deep: run the checks of `deep_findings` too, which take minutes, with these options; None: leave them out.
         processes: how many processes read files.
         what: a word for the progress on stderr; empty for none.
     """
@@ -44,7 +46,7 @@ def check_manifest(manifest: Manifest, *, deep: bool = False, processes: int = 1
             *contradictions(manifest, inspections, pairs),
             *label_spellings(manifest),
             *_table_findings(manifest),
-            *(deep_findings(manifest, inspections, processes=processes, what=what) if deep else ()),
+            *(deep_findings(manifest, inspections, deep, processes=processes, what=what) if deep else ()),
         ]
     )
 

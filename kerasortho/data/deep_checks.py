@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
+from kerasortho.data.balance import balance_findings
 from kerasortho.data.findings import Finding
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
+from kerasortho.data.power import Expected, power_findings
+
+
+@dataclass(frozen=True)
+class DeepOptions:
+    """What a user says of the dataset, and expects of the model."""
+
+    expected: Expected = field(default_factory=Expected)
+
+
+DEFAULT_OPTIONS = DeepOptions()
 
 
 def deep_findings(
-    manifest: Manifest, inspections: Sequence[Inspection | None], *, processes: int = 1, what: str = ""
+    manifest: Manifest,
+    inspections: Sequence[Inspection | None],
+    options: DeepOptions = DEFAULT_OPTIONS,
+    *,
+    processes: int = 1,
+    what: str = "",
 ) -> Iterator[Finding]:
     """Yield the findings of all deep checks, with or without cases.
 
     Args:
         manifest: the dataset.
         inspections: one for every row, None for excluded ones, as `inspect_manifest` returns them.
+        options: what the user says of the dataset and expects of the model.
         processes: how many processes read files.
         what: empty for no progress on stderr.
     """
-    yield from ()
+    yield from balance_findings(manifest)
+    yield from power_findings(manifest, inspections, options.expected)

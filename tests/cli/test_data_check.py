@@ -82,3 +82,18 @@ def test_many_files_in_several_processes(tmp_path: Path) -> None:
     path.write_text("image,group\n" + "".join(f"{number}.png,{number}\n" for number in range(80)))
     result = CliRunner().invoke(check_command, [str(path), "--processes", "2"])
     assert result.exit_code == 1 and "ERROR  unreadable: 1" in result.output
+
+
+def test_deep_tells_the_interval_to_be_expected(manifest: Path) -> None:
+    cells = "".join(f"{name}.png,{name},hand,test\n" for name in ("a", "b"))
+    manifest.write_text("image,group,label,split\n" + cells)
+    result = CliRunner().invoke(
+        check_command, [str(manifest), "--deep", "--expect", "accuracy=0.5", "--expect", "icc=0"]
+    )
+    assert result.exit_code == 0
+    assert "test: 2 images in 2 groups: an accuracy of 0.5 gets +-0.693; fewer than 10 groups" in result.output
+
+
+def test_expectations_need_deep(manifest: Path) -> None:
+    result = CliRunner().invoke(check_command, [str(manifest), "--expect", "dice=0.9"])
+    assert isinstance(result.exception, KerasOrthoError) and "Add --deep" in str(result.exception)
