@@ -19,8 +19,8 @@ _LEG = (
     *(f"{part} phalanx of toe {n}" for n in _FINGERS for part in ("proximal", "middle", "distal")
       if (part, n) != ("middle", 1)),
 )  # fmt: skip
-TRUNK = ("rib", "vertebra")
+TRUNK = ("rib", "vertebra", "skull")
 """Bones beside a limb: they have labels, and are no part of the bone mask."""
 
 LABELS = {name: number for number, name in enumerate((*_ARM, *_LEG, *TRUNK), 1)}
-"""Bone name -> value in a label image, 1 to 68; 0 is no bone of the patient. A name stands for either side."""
+"""Bone name -> value in a label image, 1 to 69; 0 is no bone of the patient. A name stands for either side."""

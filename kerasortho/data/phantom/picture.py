@@ -87,7 +87,8 @@ class _Plate:
 def take_picture(number: int, view_number: int, *, size: int, seed: int, content: Content | None = None) -> Picture:
     """Return view ``view_number`` (from 0) of patient ``number`` (from 0); ``size`` px is the longer side.
 
-    The result depends on nothing but the arguments.
+    The result depends on nothing but the arguments. Noise has generators of its own, so that what is drawn of a scene
+    does not depend on the number of pixels.
     """
     content = content or Content()
     patient = draw_patient(number, seed)
@@ -103,12 +104,12 @@ def take_picture(number: int, view_number: int, *, size: int, seed: int, content
     view = VIEWS[view_number % len(VIEWS)]
     stage = turn_to(view)
     shape = _plate_shape(stage.field, size, rng)
-    if extras and rng.random() < TWO_ON_ONE:
+    if extras and not stage.trunk and rng.random() < TWO_ON_ONE:
         plate = _expose_twice([stage, turn_to(VIEWS[(view_number + 1) % len(VIEWS)])], shape, patient, exposure, rng)
     else:
         plate = _expose(stage, _camera(stage, shape, rng), patient, exposure, rng)
-    pixels = show(plate.path, display, plate.camera.spacing, rng)
-    seen = collimate(pixels, display.background, rng) & lay_plate_edges(pixels, rng)
+    pixels = show(plate.path, display, plate.camera.spacing, rng.spawn(1)[0])
+    seen = collimate(pixels, display.background, rng) & lay_plate_edges(pixels, rng.spawn(1)[0])
     mask, labels, fractured = (
         np.where(seen, found, 0).astype(np.uint8) for found in (plate.mask, plate.labels, plate.fractured)
     )
@@ -139,7 +140,7 @@ def _camera(stage: Stage, shape: tuple[int, int], rng: np.random.Generator) -> C
 def _expose(stage: Stage, camera: Camera, patient: Patient, exposure: Exposure, rng: np.random.Generator) -> _Plate:
     """Return what the plate measures."""
     tissue = trace(stage.scene, camera, patient.spongy)
-    path = measure(tissue, exposure, camera.spacing, rng)
+    path = measure(tissue, exposure, camera.spacing, rng.spawn(1)[0])
     return _Plate(path, tissue.mask, tissue.labels, tissue.broken, camera)
 
 

@@ -18,7 +18,7 @@ from kerasortho.data.phantom.trunk import MIRROR
 from kerasortho.data.phantom.views import MAKERS, Setup
 
 WIDE = 0.35  # share of pictures whose field is wide
-_SHARES = {"implant": 0.3, "cast": 0.25, "jewellery": 0.2, "second limb": 0.25, "helper": 0.2}
+_SHARES = {"implant": 0.3, "cast": 0.25, "jewellery": 0.2, "second limb": 0.25, "helper": 0.2, "body": 0.2}
 """How often each extra is there, in pictures that have extras at all."""
 
 
@@ -37,6 +37,7 @@ class Stage:
     implant: str = ""  # "plate", "nail" or "wires"
     cast: bool = False
     limbs: int = 1  # of the patient, in the beam
+    trunk: bool = False
 
 
 def set_up(patient: Patient, view: str, rng: np.random.Generator, *, broken: bool, extras: bool) -> Stage:
@@ -47,7 +48,7 @@ def set_up(patient: Patient, view: str, rng: np.random.Generator, *, broken: boo
     side = np.eye(3) if patient.side == "R" else MIRROR
     in_plane = rotation("z", rng.normal(0, 7) + rng.choice(seen.upright))
     lying = in_plane @ side @ wobble
-    zoom = rng.uniform(1.1, 1.9) if wide and seen.alone else rng.uniform(0.92, 1.12)
+    zoom = rng.uniform(1.1, seen.widest) if wide else rng.uniform(0.92, 1.12)
     chosen = {name for name, share in _SHARES.items() if extras and rng.random() < share}
     stage = _treated(seen, lying @ seen.turn, chosen, broken, rng)
     scene = seen.scene.moved(lying @ seen.turn * patient.size)
@@ -62,6 +63,8 @@ def set_up(patient: Patient, view: str, rng: np.random.Generator, *, broken: boo
     if "helper" in chosen:
         scene.join(_helping_hand(seen.field, rng))
     width, height = (extent * patient.size * zoom for extent in seen.field)
+    if "body" in chosen and seen.alone:
+        _add_body_at_the_border(scene, (width, height), rng)
     orientation = _orientation(lying @ seen.turn @ side)
     return replace(stage, scene=scene, field=(width, height), orientation=orientation)
 
@@ -74,7 +77,7 @@ def _treated(seen: Setup, place: Array, chosen: set[str], broken: bool, rng: np.
     if "jewellery" in chosen:
         add_jewellery(scene, rng)
     cast = "cast" in chosen and seen.alone and add_cast(scene, rng)
-    return Stage(scene, seen.field, seen.position, ("", ""), fracture, implant, cast)
+    return Stage(scene, seen.field, seen.position, ("", ""), fracture, implant, cast, trunk=not seen.alone)
 
 
 def _bones_in_the_field(seen: Setup, place: Array) -> list[int]:
@@ -128,6 +131,20 @@ def _helping_hand(field: tuple[float, float], rng: np.random.Generator) -> Scene
     hand.bones = [bone.named("") for bone in hand.bones]
     hand.landmarks.clear()
     return hand
+
+
+def _add_body_at_the_border(scene: Scene, field: tuple[float, float], rng: np.random.Generator) -> None:
+    """Let the patient's trunk or thigh, without its bones, reach into the picture from one side, in place."""
+    thick, along = rng.uniform(55, 130), rng.uniform(-40, 40)
+    inside = rng.uniform(0.05, 0.25)
+    upright = rng.random() < 0.5
+    away = (field[0] if upright else field[1]) * (0.5 - inside) + thick
+    line = np.array([[away, along + y, 0] for y in (-420, -200, 0, 200, 420)])
+    path = line if upright else line[:, [1, 0, 2]]
+    if rng.random() < 0.5:
+        path = -path
+    widths = thick * rng.uniform(0.85, 1.1, 5)
+    scene.add_flesh(path, widths, 0.9 * widths, 8.0, side=(1, 0, 0) if upright else (0, 1, 0))
 
 
 def _orientation(place: Array) -> tuple[str, str]:

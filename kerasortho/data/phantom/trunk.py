@@ -113,12 +113,14 @@ def _sacrum(build: Build) -> list[Bone]:
     return bones
 
 
-def shoulder_girdle(build: Build, fat: float) -> Scene:
-    """Return scapula, clavicle, ribs, thoracic spine and lung beside a right humeral head at the origin."""
+def shoulder_girdle(build: Build, fat: float, rng: np.random.Generator) -> Scene:
+    """Return scapula, clavicle, head, chest and the abdomen's top beside a right humeral head at the origin."""
     scene = Scene(landmarks={"girdle": np.array([-45.0, 25.0, 0.0])})
-    scene.bones += [_scapula(build), _clavicle(build), *_chest(build, scene)]
-    path = [(-SHOULDER, y, 0) for y in (-80, -50, -20, 30, 100, 180, 260)]
-    scene.add_flesh(path, (62, 90, 135, 150, 152, 148, 142), (58, 70, 88, 104, 112, 112, 110), 2 * fat, side=(1, 0, 0))
+    scene.bones += [_scapula(build), _clavicle(build), *_chest(build, scene, rng.uniform(110, 230))]
+    path = [(-SHOULDER, y, 0) for y in (-80, -50, -20, 30, 100, 180, 260, 340, 420)]
+    widths, depths = (62, 90, 135, 150, 152, 148, 142, 140, 142), (58, 70, 88, 104, 112, 112, 110, 108, 108)
+    scene.add_flesh(path, widths, depths, 2 * fat, side=(1, 0, 0))
+    _add_head(scene, build, fat)
     cap = [(-110, -25, 8), (-60, -28, 8), (-20, -12, 4), (0, 20, 2), (4, 60, 0)]
     scene.add_flesh(cap, (60, 52, 52, 54, 48), (52, 50, 52, 54, 48), 1.5 * fat, side=(0, 1, 0))
     scene.add_flesh(
@@ -157,7 +159,21 @@ def _clavicle(build: Build) -> Bone:
     return bent_bone(points, widths, depths, build, shell=1.7, side=(0, 1, 0), rows=34).named("clavicle")
 
 
-def _chest(build: Build, scene: Scene) -> list[Bone]:
+def _add_head(scene: Scene, build: Build, fat: float) -> None:
+    """Add skull, jaw and the flesh around them, above the shoulders."""
+    skull = short_bone((-SHOULDER, -295, 10), (72, 92, 92), build, boxy=2.2, shell=5.0, rows=20, around=28)
+    jaw = bent_bone(
+        [(-SHOULDER - 46, -225, 0), (-SHOULDER - 34, -196, -48), (-SHOULDER, -188, -68), (-SHOULDER + 34, -196, -48),
+         (-SHOULDER + 46, -225, 0)],
+        (9, 8, 8, 8, 9), (14, 13, 13, 13, 14), build, side=(0, 1, 0),
+    )  # fmt: skip
+    scene.bones += [skull.named("skull"), jaw.named("skull")]
+    path = [(-SHOULDER, y, z) for y, z in ((-388, 8), (-340, 8), (-280, 0), (-215, -12), (-185, -20))]
+    scene.add_flesh(path, (40, 74, 80, 68, 40), (50, 92, 100, 90, 60), 0.5 * fat, side=(1, 0, 0))
+
+
+def _chest(build: Build, scene: Scene, diaphragm: float) -> list[Bone]:
+    """Return ribs and spine, and put a lung into the scene that ends at y = ``diaphragm`` mm."""
     bones = []
     for number in range(9):
         top, reach = -44 + 27 * number, (66, 88, 104, 114, 120, 124, 126, 127, 128)[number]
@@ -168,17 +184,12 @@ def _chest(build: Build, scene: Scene) -> list[Bone]:
         ]
         rib = bent_bone(path, [5.6] * 9, [3.2] * 9, build, shell=0.9, side=(0, 1, 0), rows=30, around=14)
         bones.append(rib.named("rib"))
-    for number in range(11):
-        y = -78 + 31 * number
+    for number in range(-4, 14):
+        y = -78 + (31 if number > 0 else 24) * number
         body = short_bone((-SHOULDER, y, 28), (17, 13.5, 15), build, boxy=4.5)
         spine = short_bone((-SHOULDER, y + 6, 64), (3.5, 12, 20), build, boxy=2.6)
         bones.append((body + spine).named("vertebra"))
-    lung = [
-        (-SHOULDER + 56, -30, 8),
-        (-SHOULDER + 62, 0, 4),
-        (-SHOULDER + 70, 70, 0),
-        (-SHOULDER + 74, 160, 0),
-        (-SHOULDER + 76, 290, 0),
-    ]
-    scene.air.append(curved_tube(lung, (36, 42, 50, 56, 56), (34, 56, 74, 80, 80), domes=(22, 10)))
+    along = np.linspace(-30, diaphragm, 5)
+    lung = [(-SHOULDER + x, y, 4) for x, y in zip((56, 62, 68, 72, 74), along, strict=True)]
+    scene.air.append(curved_tube(lung, (36, 44, 52, 56, 54), (34, 60, 76, 80, 70), domes=(22, -12)))
     return bones

@@ -29,7 +29,8 @@ class Setup:
     field: tuple[float, float]
     position: str  # DICOM View Position of the frontal view: "PA" or "AP"
     upright: tuple[int, ...] = (0,)  # usual in-plane turns in degrees
-    alone: bool = True  # the limb without the trunk: the field may be wide, and a second limb may lie beside it
+    alone: bool = True  # without the trunk: a second limb may lie beside it, and a cast around it
+    widest: float = 1.9  # by how much a wide field may be larger
 
 
 Maker = Callable[[Patient, str, bool, np.random.Generator], Setup]
@@ -82,18 +83,18 @@ def _elbow(patient: Patient, view: str, wide: bool, rng: np.random.Generator) ->
 
 
 def _shoulder(patient: Patient, view: str, wide: bool, rng: np.random.Generator) -> Setup:
-    pose = ArmPose(abduction=rng.uniform(5, 75) if view == "frontal" else rng.uniform(5, 30))
-    scene = arm(patient.build, pose, {"humerus"}, patient.fat, rng)
-    scene.join(shoulder_girdle(patient.build, patient.fat))
-    return Setup(scene, _about(view, 180, 125, 150), "girdle", (300, 320), "AP", alone=False)
+    pose = ArmPose(abduction=rng.uniform(5, 95) if view == "frontal" else rng.uniform(5, 30), elbow=rng.uniform(0, 30))
+    scene = arm(patient.build, pose, {"humerus", "forearm"} if wide else {"humerus"}, patient.fat, rng)
+    scene.join(shoulder_girdle(patient.build, patient.fat, rng))
+    return Setup(scene, _about(view, 180, 125, 150), "girdle", (300, 320), "AP", (0, 0, 0, 90), False, 1.5)
 
 
 def _upper_arm(patient: Patient, view: str, wide: bool, rng: np.random.Generator) -> Setup:
     bend = rng.uniform(40, 95) if view == "lateral" else rng.uniform(0, 20)
     pose = ArmPose(abduction=rng.uniform(8, 60), elbow=bend)
     scene = arm(patient.build, pose, {"humerus", "forearm"}, patient.fat, rng)
-    scene.join(shoulder_girdle(patient.build, patient.fat))
-    return Setup(scene, _about(view, 180, 140, 155), "mid_humerus", (250, 380), "AP", alone=False)
+    scene.join(shoulder_girdle(patient.build, patient.fat, rng))
+    return Setup(scene, _about(view, 180, 140, 155), "mid_humerus", (250, 380), "AP", (0, 0, 0, 90), False, 1.25)
 
 
 def _foot(patient: Patient, view: str, wide: bool, rng: np.random.Generator) -> Setup:
@@ -137,16 +138,16 @@ def _hip(patient: Patient, view: str, wide: bool, rng: np.random.Generator) -> S
         scene.join(leg(patient.build, pose, {"femur"}, patient.fat, rng).moved(MIRROR, (-2 * HIP, 0, 0)))
     scene.join(pelvis(patient.build, patient.fat))
     landmark, field = ("pelvis", (420, 360)) if both else ("hip", (280, 300))
-    return Setup(scene, _about(view, 180, 180, 150), landmark, field, "AP", alone=False)
+    return Setup(scene, _about(view, 180, 180, 150), landmark, field, "AP", (0, 0, 0, 90), alone=False, widest=1.15)
 
 
 def _femur(patient: Patient, view: str, wide: bool, rng: np.random.Generator) -> Setup:
     pose = LegPose(abduction=rng.uniform(0, 12), inward=rng.normal(5, 8), knee=rng.uniform(0, 40))
     scene = leg(patient.build, pose, {"femur", "shin"}, patient.fat, rng)
     if view == "lateral":
-        return Setup(scene, rotation("y", 90), "distal_femur", (230, 330), "AP", (0, 0, 90), alone=False)
+        return Setup(scene, rotation("y", 90), "distal_femur", (230, 330), "AP", (0, 0, 90), alone=False, widest=1.15)
     scene.join(pelvis(patient.build, patient.fat))
-    return Setup(scene, _about(view, 180, 90, 155), "mid_femur", (260, 430), "AP", alone=False)
+    return Setup(scene, _about(view, 180, 90, 155), "mid_femur", (260, 430), "AP", alone=False, widest=1.15)
 
 
 # How to pose and frame each region of `kerasortho.data.phantom.patients.LIMB_OF`.

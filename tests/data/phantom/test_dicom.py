@@ -18,7 +18,7 @@ from kerasortho.radiograph import read_radiograph
 
 pydicom = pytest.importorskip("pydicom")
 
-SETTINGS = PhantomSettings(patients=6, views=2, size=96, format="dicom", seed=1)
+SETTINGS = PhantomSettings(patients=6, views=2, size=128, format="dicom", seed=1)
 
 # fmt: off
 # Type 1 attributes of the DX Image For Presentation IOD's mandatory modules (PS3.3 A.26): present and not empty
