@@ -9,6 +9,7 @@ from kerasortho.cli.lazy import LazyCommand, LazyGroup
 IMPORT_COMMANDS = {
     "classes": LazyCommand("kerasortho.cli.import_folders:classes_command", "One sub-folder a class."),
     "pairs": LazyCommand("kerasortho.cli.import_folders:pairs_command", "Images and masks of the same names."),
+    "labels": LazyCommand("kerasortho.cli.import_labels:labels_command", "Masks of several classes, or colours."),
     "csv": LazyCommand("kerasortho.cli.import_list:csv_command", "A list of images with columns of any name."),
     "coco": LazyCommand("kerasortho.cli.import_annotations:coco_command", "Polygons and run lengths of a COCO file."),
     "vgg": LazyCommand("kerasortho.cli.import_annotations:vgg_command", "Regions of a VGG Image Annotator file."),

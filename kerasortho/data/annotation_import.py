@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasortho.data.annotated_images import AnnotatedImage, View, draw_masks
-from kerasortho.data.image_files import describe_skipped, search_folder
-from kerasortho.data.importers import Imported, PathLike, cell_for, finish_import, new_output, require_folder
+from kerasortho.data.image_files import describe_skipped, require_folder, search_folder
+from kerasortho.data.importers import Imported, PathLike, cell_for, finish_import, new_output
 from kerasortho.data.inspection import reason
 from kerasortho.data.manifest import shorten
 from kerasortho.data.mask_files import new_folder, png_names

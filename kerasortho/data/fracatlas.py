@@ -16,14 +16,13 @@ from pathlib import Path
 
 from kerasortho.data.annotated_images import AnnotatedImage, draw_masks
 from kerasortho.data.coco import mark, read_coco
-from kerasortho.data.image_files import search_folder
+from kerasortho.data.image_files import require_folder, search_folder
 from kerasortho.data.importers import (
     Imported,
     PathLike,
     cell_for,
     finish_import,
     new_output,
-    require_folder,
 )
 from kerasortho.data.inspection import reason
 from kerasortho.data.manifest import Manifest, read_csv_rows, shorten

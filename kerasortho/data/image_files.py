@@ -25,6 +25,14 @@ class FolderContent:
     others: tuple[Path, ...]
 
 
+def require_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return ``folder`` as a Path. Raises KerasOrthoError unless it is one."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise KerasOrthoError(f"There is no folder {path}.")
+    return path
+
+
 def search_folder(folder: Path, *, recursive: bool = True) -> FolderContent:
     """Return what lies in ``folder``, and below it; hidden files and folders do not count.
 

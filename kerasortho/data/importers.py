@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasortho.data.image_files import describe_skipped, image_stem, natural_key, search_folder
+from kerasortho.data.image_files import (
+    describe_skipped,
+    image_stem,
+    natural_key,
+    require_folder,
+    search_folder,
+)
 from kerasortho.data.manifest import PATH_COLUMNS, Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
+from kerasortho.data.pairing import find_pairs
 from kerasortho.errors import KerasOrthoError
 from kerasortho.words import counted
 
@@ -79,44 +86,22 @@ def import_pairs(
         KerasOrthoError: missing folders, images without mask or masks without image, names that are not unique.
     """
     target = new_output(output, overwrite)
-    _refuse_one_folder_twice({"--images": images, "--masks": masks, "--ignore": ignore})
-    found = {
-        name: search_folder(require_folder(folder))
-        for name, folder in (("images", images), ("masks", masks), ("ignore", ignore))
-        if folder is not None
-    }
-    mask_of = _by_stem(found["masks"].images, "masks")
-    ignore_of = _by_stem(found["ignore"].images, "ignore masks") if "ignore" in found else {}
-    drawn = {*mask_of.values(), *ignore_of.values()}
-    candidates = [file for file in found["images"].images if file not in drawn]
-    matched = [file for file in candidates if image_stem(file) in mask_of]
-    image_of = _by_stem(matched, "images with a mask")
-    notes = _unmatched_notes(candidates, image_of, mask_of, ignore_of, skip_unmatched)
-    if not image_of:
-        raise KerasOrthoError(f"No image in {images} has a mask of the same name in {masks}.")
-    notes += describe_skipped(file for content in found.values() for file in content.others)
+    pairs = find_pairs(images, masks, ignore, skip_unmatched=skip_unmatched)
+    notes = [*pairs.notes]
     extra_names, extra, told = _extra_columns(columns, columns_key) if columns is not None else ((), {}, [])
     rows = []
-    for stem, file in image_of.items():
-        row = {"image": cell_for(file, target), "mask": cell_for(mask_of[stem], target)}
+    for stem, file in pairs.image_of.items():
+        row = {"image": cell_for(file, target), "mask": cell_for(pairs.mask_of[stem], target)}
         if ignore is not None:
-            row["ignore"] = cell_for(ignore_of[stem], target) if stem in ignore_of else ""
+            row["ignore"] = cell_for(pairs.ignore_of[stem], target) if stem in pairs.ignore_of else ""
         rows.append(row | (extra.get(stem) or dict.fromkeys(extra_names, "")))
     if columns is not None:
-        without = [file.name for stem, file in image_of.items() if stem not in extra]
+        without = [file.name for stem, file in pairs.image_of.items() if stem not in extra]
         if without:
             lacking = counted(len(without), "image has", "images have")
             notes.append(f"{lacking} no line in {columns}: {shorten(without)}.")
         notes += told
     return finish_import(target, tuple(rows[0]), rows, notes)
-
-
-def require_folder(folder: PathLike) -> Path:
-    """Return ``folder`` as a Path. Raises KerasOrthoError unless it is one."""
-    path = Path(folder)
-    if not path.is_dir():
-        raise KerasOrthoError(f"There is no folder {path}.")
-    return path
 
 
 def new_output(output: PathLike, overwrite: bool) -> Path:
@@ -141,56 +126,6 @@ def finish_import(target: Path, columns: Sequence[str], rows: Iterable[Row], not
     manifest = Manifest(target, tuple(columns), tuple(rows))
     write_manifest(manifest)
     return Imported(manifest, tuple(notes))
-
-
-def _by_stem(files: Iterable[Path], what: str) -> dict[str, Path]:
-    by_stem: dict[str, Path] = {}
-    for file in files:
-        stem = image_stem(file)
-        if stem in by_stem:
-            raise KerasOrthoError(
-                f"Two {what} are named alike: {by_stem[stem]} and {file}. Names must differ before the ending."
-            )
-        by_stem[stem] = file
-    return by_stem
-
-
-def _unmatched_notes(
-    candidates: list[Path], image_of: dict[str, Path], mask_of: dict[str, Path], ignore_of: dict[str, Path], skip: bool
-) -> list[str]:
-    """Say what has no partner; raise KerasOrthoError instead unless images without a mask may be skipped."""
-    image_less = [mask_of[stem].name for stem in mask_of if stem not in image_of]
-    if image_less:
-        lacking = counted(len(image_less), "mask has", "masks have")
-        raise KerasOrthoError(f"{lacking} no image of the same name: {shorten(image_less)}.")
-    notes = []
-    mask_less = [file.name for file in candidates if image_stem(file) not in mask_of]
-    if mask_less:
-        lacking = f"{len(mask_less)} of {counted(len(candidates), 'image')} {'has' if len(mask_less) == 1 else 'have'}"
-        message = f"{lacking} no mask of the same name: {shorten(mask_less)}."
-        if not skip:
-            raise KerasOrthoError(
-                f"{message} Leave them out with --skip-unmatched, or add masks (zeros where nothing is to be marked)."
-            )
-        notes.append(f"{message} They are left out.")
-    idle = [ignore_of[stem].name for stem in ignore_of if stem not in image_of]
-    if idle:
-        notes.append(
-            f"{counted(len(idle), 'ignore mask belongs', 'ignore masks belong')} to no image: {shorten(idle)}."
-        )
-    return notes
-
-
-def _refuse_one_folder_twice(folders: Mapping[str, PathLike | None]) -> None:
-    seen: dict[Path, str] = {}
-    for option, folder in folders.items():
-        if folder is None:
-            continue
-        first = seen.setdefault(Path(folder).resolve(), option)
-        if first != option:
-            raise KerasOrthoError(
-                f"{first} and {option} name the same folder, {folder}. Keep the files in one of each."
-            )
 
 
 def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str, dict[str, str]], list[str]]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasortho.data.csv_table import misfit, read_table
-from kerasortho.data.image_files import search_folder
-from kerasortho.data.importers import Imported, PathLike, cell_for, finish_import, new_output, require_folder
+from kerasortho.data.image_files import require_folder, search_folder
+from kerasortho.data.importers import Imported, PathLike, cell_for, finish_import, new_output
 from kerasortho.data.manifest import PATH_COLUMNS, SPLITS, Manifest, shorten
 from kerasortho.data.named_files import NamedFiles
 from kerasortho.data.pseudonyms import Pseudonyms

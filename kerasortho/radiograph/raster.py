@@ -55,12 +55,7 @@ def decode_raster(data: bytes, *, max_pixels: int, max_side: int, allow_truncate
     Raises TruncatedImageError for an incomplete file (a JPEG may be allowed: what is missing is then grey and a warning
     says so) and KerasOrthoError for oversized, colour, transparent, floating-point, many-page and damaged files.
     """
-    header = read_header(data)
-    check_pixel_count(header.height, header.width, max_pixels, max_side)
-    if header.refused:
-        raise KerasOrthoError(
-            f"This {header.format} file cannot be used: {header.refused}. Save it as 8- or 16-bit greyscale PNG."
-        )
+    header = _read_usable_header(data, max_pixels, max_side)
     problem = header.truncated
     if problem and not (allow_truncated and header.format == "JPEG"):
         raise _truncated(header, problem)
@@ -77,6 +72,28 @@ def decode_raster(data: bytes, *, max_pixels: int, max_side: int, allow_truncate
     if values.shape != (header.height, header.width):
         raise KerasOrthoError(f"The {header.format} file is damaged: its image has another size than its header says.")
     return Raster(values, header, _warnings(header, values, coloured, problem))
+
+
+def decode_as_stored(data: bytes, *, max_pixels: int, max_side: int) -> np.ndarray:
+    """Decode a lossless raster file to what it holds: (H, W) or (H, W, 3) red, green, blue, uint8 or uint16.
+
+    Raises KerasOrthoError as `decode_raster` does, though not for colours.
+    """
+    header = _read_usable_header(data, max_pixels, max_side)
+    if header.truncated:
+        raise _truncated(header, header.truncated)
+    image = _require_opaque(_decode(_without_orientation(data, header), _AS_STORED, header))
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+
+
+def _read_usable_header(data: bytes, max_pixels: int, max_side: int) -> RasterHeader:
+    header = read_header(data)
+    check_pixel_count(header.height, header.width, max_pixels, max_side)
+    if header.refused:
+        raise KerasOrthoError(
+            f"This {header.format} file cannot be used: {header.refused}. Save it as 8- or 16-bit greyscale PNG."
+        )
+    return header
 
 
 def _without_orientation(data: bytes, header: RasterHeader) -> bytes:
@@ -118,18 +135,24 @@ def _decode_jpeg(data: bytes, header: RasterHeader) -> tuple[np.ndarray, bool, b
 
 def _to_grey(image: np.ndarray) -> tuple[np.ndarray, bool]:
     """Reduce a decoded image to (H, W) of the same depth, and tell whether some pixels are coloured."""
+    image = _require_opaque(image)
+    if image.ndim == 2:
+        return image, False
+    coloured = _is_partly_coloured(image)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), coloured
+
+
+def _require_opaque(image: np.ndarray) -> np.ndarray:
+    """Return a decoded image, (H, W) or (H, W, 3), without alpha. Raises KerasOrthoError if that says anything."""
     if image.dtype not in (np.uint8, np.uint16):
         raise KerasOrthoError(
             f"Its samples are {image.dtype}, for which black and white are not defined. Save it as 8- or 16-bit PNG."
         )
-    if image.ndim == 2:
-        return image, False
-    if image.shape[2] == 4:
+    if image.ndim == 3 and image.shape[2] == 4:
         if image[..., 3].min() < np.iinfo(image.dtype).max:
             raise KerasOrthoError("The image is partly transparent. Save it as greyscale without an alpha channel.")
         image = np.ascontiguousarray(image[..., :3])
-    coloured = _is_partly_coloured(image)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), coloured
+    return image
 
 
 def _is_partly_coloured(image: np.ndarray) -> bool:

@@ -67,7 +67,7 @@ def read_radiograph(
     Returns a Radiograph with ``pixels`` (H, W) float32 in [0, 1], bone bright. Raises KerasOrthoError, its subclass
     TruncatedImageError for incomplete files; the message begins with the path.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     return decode_radiograph(data, name=str(path), max_pixels=max_pixels, allow_truncated=allow_truncated)
 
 
@@ -83,7 +83,7 @@ def decode_radiograph(
             from kerasortho.radiograph.dicom import decode_dicom
 
             return decode_dicom(data, max_pixels=limit, max_side=MAX_SIDE)
-        _refuse_other_kind(data)
+        refuse_other_kind(data)
     except KerasOrthoError as error:
         raise type(error)(f"{name}: {error}") from error
 
@@ -93,7 +93,7 @@ def read_mask(path: str | os.PathLike[str], *, max_pixels: int | None = None) ->
 
     Raises KerasOrthoError where the file holds other values, names them, and says what to do.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     values = _decode_mask_values(data, str(path), max_pixels)
     present = np.unique(values)
     white = {1, 255, int(np.iinfo(values.dtype).max)}
@@ -109,7 +109,7 @@ def read_mask(path: str | os.PathLike[str], *, max_pixels: int | None = None) ->
 
 def read_mask_values(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
     """Read a mask file as stored: (H, W) uint8 or uint16, any values. Raises KerasOrthoError as ``read_radiograph``."""
-    return _decode_mask_values(_read_bytes(path), str(path), max_pixels)
+    return _decode_mask_values(read_bytes(path), str(path), max_pixels)
 
 
 def _decode_mask_values(data: bytes, name: str, max_pixels: int | None) -> np.ndarray:
@@ -119,7 +119,7 @@ def _decode_mask_values(data: bytes, name: str, max_pixels: int | None) -> np.nd
             return decode_raster(data, max_pixels=limit, max_side=MAX_SIDE).values
         if is_dicom(data):
             raise KerasOrthoError("Masks are read from PNG, TIFF or BMP files; export this DICOM object as PNG first.")
-        _refuse_other_kind(data)
+        refuse_other_kind(data)
     except KerasOrthoError as error:
         raise type(error)(f"{name}: {error}") from error
 
@@ -146,7 +146,8 @@ def _decode_raster_radiograph(data: bytes, max_pixels: int, allow_truncated: boo
     return Radiograph(raster.values.astype(np.float32) / np.float32(white), tags=tags)
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return what a file holds. Raises KerasOrthoError, beginning with the path, if it is too large or not there."""
     file = Path(path)
     try:
         size = file.stat().st_size
@@ -161,7 +162,8 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise KerasOrthoError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
 
 
-def _refuse_other_kind(data: bytes) -> NoReturn:
+def refuse_other_kind(data: bytes) -> NoReturn:
+    """Raise the KerasOrthoError that says what a file is, if it is none of the kinds that are read."""
     if not data:
         raise KerasOrthoError("The file is empty. Get it again.")
     if not any(data):

@@ -109,3 +109,13 @@ def test_coco_and_vgg(tmp_path: Path) -> None:
         manifest = read_manifest(output)
         mask = manifest.resolve(manifest.rows[0], "mask")
         assert mask is not None and read_mask(mask).sum() == 4
+
+
+def test_labels(tmp_path: Path) -> None:
+    put(tmp_path / "i" / "1.png")
+    write_png(tmp_path / "m" / "1.png", np.array([[0, 1, 2, 3]] * 4, np.uint8))
+    arguments = ["labels", "--images", str(tmp_path / "i"), "--masks", str(tmp_path / "m"), str(tmp_path / "m.csv")]
+    refused = CliRunner().invoke(import_command, arguments)
+    assert isinstance(refused.exception, KerasOrthoError) and "--foreground" in str(refused.exception)
+    result = CliRunner().invoke(import_command, [*arguments, "--foreground", "1,2", "--ignore-value", "3"])
+    assert result.exit_code == 0 and "Marked: 1, 2, doubtful: 3" in result.output
