@@ -114,6 +114,7 @@ def take_picture(number: int, view_number: int, *, size: int, seed: int, content
         np.where(seen, found, 0).astype(np.uint8) for found in (plate.mask, plate.labels, plate.fractured)
     )
     mark(pixels, mask, seen, patient.side, rng)
+    np.clip(pixels, 0, 1, out=pixels)  # blending leaves rounding errors
     bits, inverted = (8, 16)[rng.integers(2)], bool(rng.integers(2))
     camera = plate.camera
     return Picture(
