@@ -11,23 +11,18 @@ interval from resampling groups. With all folds of a manifest, every image is te
 from __future__ import annotations
 
 import argparse
-import csv
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
-from kerasortho.evaluation.intervals import ClusterBootstrap, mean_score
+from compare_runs import gather, report
 
 LOSSES = {
+    "bce": ["training.loss=bce"],  # the baseline
     "softmax": ["training.loss=softmax_ce", "model.options.activation=softmax"],
-    "bce": ["training.loss=bce"],
     "bce_dice": ["training.loss=bce_dice"],
 }
-BASELINE = "bce"
-RESAMPLES = 5000
 
 
 def main() -> None:
@@ -39,17 +34,14 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the manifest; none: its one test split")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    dice: dict[str, list[dict[str, float]]] = {name: [{} for _ in arguments.seeds] for name in LOSSES}
+    runs: dict[str, list[Path]] = {name: [] for name in LOSSES}
     groups: dict[str, str] = {}
-    for fold, (number, seed), name in product(arguments.folds or [None], enumerate(arguments.seeds), LOSSES):
+    for fold, seed, name in product(arguments.folds or [None], arguments.seeds, LOSSES):
         run = arguments.runs / (f"{name}-{seed}" if fold is None else f"{name}-{seed}-fold{fold}")
         settings = [*arguments.settings, *LOSSES[name], f"training.seed={seed}"]
         train_and_judge(arguments.config, run, settings if fold is None else [*settings, f"data.fold={fold}"])
-        for row in read_rows(run):
-            groups[row["image"]] = row["group"]
-            if row["dice"]:
-                dice[name][number][row["image"]] = float(row["dice"])
-    report(dice, groups)
+        runs[name].append(run)
+    report({name: gather(paths, groups) for name, paths in runs.items()}, groups)
 
 
 def train_and_judge(config: str, run: Path, settings: list[str]) -> None:
@@ -64,33 +56,6 @@ def train_and_judge(config: str, run: Path, settings: list[str]) -> None:
         subprocess.run([*command, *fit], check=True)
     if not (run / "predictions" / "test.csv").is_file():
         subprocess.run([*command, "evaluate", str(run)], check=True)
-
-
-def read_rows(run: Path) -> list[dict[str, str]]:
-    """Return the table of single test images of ``run``."""
-    with (run / "predictions" / "test.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def report(dice: dict[str, list[dict[str, float]]], groups: dict[str, str]) -> None:
-    """Print mean Dice a loss, and each loss's paired difference from the baseline."""
-    images = sorted(set.intersection(*(set(run) for runs in dice.values() for run in runs)))
-    means = {name: np.array([[run[i] for i in images] for run in runs]).mean(axis=0) for name, runs in dice.items()}
-    bootstrap = ClusterBootstrap([groups[i] for i in images], resamples=RESAMPLES)
-    print(f"\n{bootstrap.images} test images of {bootstrap.groups} groups, {len(dice[BASELINE])} seeds\n")
-    print(f"| loss | Dice (95 % interval) | by seed | difference from {BASELINE} (95 % interval) |\n|---|---|---|---|")
-    for name, values in means.items():
-        seeds = ", ".join(f"{np.mean([run[i] for i in images]):.4f}" for run in dice[name])
-        difference = "" if name == BASELINE else interval(bootstrap, values - means[BASELINE], sign="+")
-        print(f"| {name} | {interval(bootstrap, values)} | {seeds} | {difference} |")
-
-
-def interval(bootstrap: ClusterBootstrap, values: np.ndarray, sign: str = "") -> str:
-    """Return the mean of ``values`` (n,) with its interval, as text."""
-    estimate = bootstrap.estimate(mean_score(values), reason="no image")
-    if estimate["low"] is None:
-        return f"{estimate['value']:{sign}.4f} (no interval)"
-    return f"{estimate['value']:{sign}.4f} ({estimate['low']:{sign}.4f} to {estimate['high']:{sign}.4f})"
 
 
 if __name__ == "__main__":
