@@ -18,10 +18,14 @@ _LONGEST_DETAIL = 150
 
 @dataclass(frozen=True)
 class Case:
-    """One image (or two that are duplicates) as the manifest writes it, or one group, and what is the matter."""
+    """One image (or two that are duplicates) as the manifest writes it, or one group, and what is the matter.
+
+    ``boxes`` are places (x, y, width, height) in px of the first image as it is stored, such as of burned-in text.
+    """
 
     names: tuple[str, ...]
     detail: str = ""
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
 
     def describe(self, folder: str) -> str:
         """Return the case in one line, its names without the ``folder`` they all lie in."""
@@ -91,8 +95,13 @@ def report_values(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, 
                 "kind": finding.kind,
                 "meaning": finding.meaning,
                 "count": len(finding.cases),
-                "cases": [{"names": list(case.names), "detail": case.detail} for case in finding.cases],
+                "cases": [_case_values(case) for case in finding.cases],
             }
             for finding in findings
         ],
     }
+
+
+def _case_values(case: Case) -> dict[str, Any]:
+    boxes = {"boxes": [list(box) for box in case.boxes]} if case.boxes else {}
+    return {"names": list(case.names), "detail": case.detail, **boxes}
