@@ -13,6 +13,7 @@ IMPORT_COMMANDS = {
     "csv": LazyCommand("kerasortho.cli.import_list:csv_command", "A list of images with columns of any name."),
     "coco": LazyCommand("kerasortho.cli.import_annotations:coco_command", "Polygons and run lengths of a COCO file."),
     "vgg": LazyCommand("kerasortho.cli.import_annotations:vgg_command", "Regions of a VGG Image Annotator file."),
+    "nnunet": LazyCommand("kerasortho.cli.import_nnunet:nnunet_command", "A dataset in nnU-Net's layout."),
     "fracatlas": LazyCommand("kerasortho.cli.import_folders:fracatlas_command", "The published FracAtlas archive."),
     "dicom": LazyCommand("kerasortho.cli.import_dicom:dicom_command", "DICOM files; patients become groups."),
 }

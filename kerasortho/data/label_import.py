@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,10 @@ from kerasortho.words import counted
 
 @dataclass(frozen=True)
 class LabelJob:
-    """One image with its labels: the files to read, what to mark, and the files to write."""
+    """One image with its labels (None: it has none): the files to read, what to mark, and the files to write."""
 
     image: Path
-    labels: Path
+    labels: Path | None
     choice: LabelChoice
     mask: Path
     ignore: Path
@@ -36,10 +37,13 @@ class LabelJob:
 
 @dataclass(frozen=True)
 class Written:
-    """What came of one image: why it has no mask ('' if it has one), and whether pixels of it are doubtful."""
+    """What came of one image: why it is excluded, the masks written, further cells of its row, what was noticed."""
 
     problem: str = ""
-    doubtful: bool = False
+    mask: Path | None = None
+    ignore: Path | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ""
 
 
 def import_labels(
@@ -84,7 +88,7 @@ def import_labels(
         LabelJob(file, label, choice, mask_of[file], ignore_of[file]) for file, label in zip(files, labels, strict=True)
     ]
     written = parallel_map(write_masks, jobs, processes=processes, what=what and f"{what}: writing")
-    return finish_labels(target, dict(zip(jobs, written, strict=True)), [*pairs.notes, _describe(choice)])
+    return finish_labels(target, dict(zip(files, written, strict=True)), [*pairs.notes, describe_choice(choice)])
 
 
 def look_at(file: Path) -> LabelFacts:
@@ -103,6 +107,8 @@ def write_masks(job: LabelJob) -> Written:
         shape = read_radiograph(job.image).pixels.shape
     except KerasOrthoError as error:
         return Written(f"unreadable: {reason(error, job.image)}")
+    if job.labels is None:
+        return Written()
     try:
         labels = read_label_image(job.labels)
     except KerasOrthoError as error:
@@ -119,38 +125,43 @@ def save_masks(
         sizes = [f"{height}x{width}" for width, height in (mask.shape, shape)]
         return Written(f"mask: it has {sizes[0]} pixels, but the image has {sizes[1]}")
     write_png(mask_file, mask)
-    if ignore.any():
-        write_png(ignore_file, ignore)
-    return Written(doubtful=bool(ignore.any()))
+    if not ignore.any():
+        return Written(mask=mask_file)
+    write_png(ignore_file, ignore)
+    return Written(mask=mask_file, ignore=ignore_file)
 
 
-def finish_labels(
-    target: Path,
-    results: Mapping[LabelJob, Written],
-    notes: Sequence[str],
-    more: Mapping[Path, Mapping[str, str]] | None = None,
-) -> Imported:
-    """Write the manifest of label masks; ``more`` has further cells by image. Excluded images are told in the notes."""
-    rows = []
-    for job, result in results.items():
-        rows.append(
-            {
-                "image": cell_for(job.image, target),
-                "mask": "" if result.problem else cell_for(job.mask, target),
-                "ignore": cell_for(job.ignore, target) if result.doubtful else "",
-                **((more or {}).get(job.image) or {}),
-                "exclude": result.problem,
-            }
-        )
+def finish_labels(target: Path, results: Mapping[Path, Written], notes: Sequence[str]) -> Imported:
+    """Write the manifest of images with label masks, and tell in the notes which are excluded.
+
+    Raises KerasOrthoError if all are.
+    """
+    first, written = next(iter(results.items()))
     if all(result.problem for result in results.values()):
-        job, result = next(iter(results.items()))
-        raise KerasOrthoError(f"No image can be used. {job.image.name}: {result.problem}")
-    columns = [name for name in rows[0] if name != "ignore" or any(result.doubtful for result in results.values())]
-    excluded = [f"{job.image.name} ({result.problem})" for job, result in results.items() if result.problem]
+        raise KerasOrthoError(f"No image can be used. {first.name}: {written.problem}")
+    cells = tuple(dict.fromkeys(name for result in results.values() for name in result.cells))
+    doubtful = ("ignore",) if any(result.ignore for result in results.values()) else ()
+    rows = [
+        {
+            "image": cell_for(image, target),
+            "mask": cell_for(result.mask, target) if result.mask else "",
+            "ignore": cell_for(result.ignore, target) if result.ignore else "",
+            **{name: result.cells.get(name, "") for name in cells},
+            "exclude": result.problem,
+        }
+        for image, result in results.items()
+    ]
+    excluded = [f"{image.name} ({result.problem})" for image, result in results.items() if result.problem]
     told = [f"Excluded: {counted(len(excluded), 'image')}: {shorten(excluded)}."] if excluded else []
-    return finish_import(target, columns, rows, [*notes, *told])
+    remarks: dict[str, list[str]] = defaultdict(list)
+    for image, result in results.items():
+        if result.remark:
+            remarks[result.remark].append(image.name)
+    told += [f"Noticed, {remark}: {len(names)} ({shorten(names)})." for remark, names in remarks.items()]
+    return finish_import(target, ("image", "mask", *doubtful, *cells, "exclude"), rows, [*notes, *told])
 
 
-def _describe(choice: LabelChoice) -> str:
+def describe_choice(choice: LabelChoice) -> str:
+    """Return a sentence on what is marked."""
     ignored = f", doubtful: {', '.join(sorted(choice.ignore))}" if choice.ignore else ""
     return f"Marked: {', '.join(sorted(choice.foreground))}{ignored}; everything else is background."

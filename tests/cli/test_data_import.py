@@ -119,3 +119,12 @@ def test_labels(tmp_path: Path) -> None:
     assert isinstance(refused.exception, KerasOrthoError) and "--foreground" in str(refused.exception)
     result = CliRunner().invoke(import_command, [*arguments, "--foreground", "1,2", "--ignore-value", "3"])
     assert result.exit_code == 0 and "Marked: 1, 2, doubtful: 3" in result.output
+
+
+def test_nnunet(tmp_path: Path) -> None:
+    root = tmp_path / "Dataset001"
+    put(root / "imagesTr" / "a_0000.png", root / "labelsTr" / "a.png")
+    content = {"channel_names": {"0": "xray"}, "labels": {"background": 0, "bone": 1}, "file_ending": ".png"}
+    (root / "dataset.json").write_text(json.dumps(content))
+    result = CliRunner().invoke(import_command, ["nnunet", str(root), str(tmp_path / "m.csv"), "--label", "bone"])
+    assert result.exit_code == 0 and len(read_manifest(tmp_path / "m.csv").rows) == 1
