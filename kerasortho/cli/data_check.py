@@ -28,6 +28,12 @@ from kerasortho.words import counted
     help="Write all findings here too.",
 )
 @click.option(
+    "--report",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write report.html with pictures, findings.json and exclusions.csv there.",
+)
+@click.option(
     "--exclude-broken",
     "exclude",
     is_flag=True,
@@ -47,6 +53,7 @@ def check_command(
     context: click.Context,
     manifest: Path,
     json_file: Path | None,
+    report: Path | None,
     exclude: bool,
     deep: bool,
     expected: tuple[str, ...],
@@ -60,17 +67,30 @@ def check_command(
         raise KerasOrthoError("--expect is for --deep alone. Add --deep, or leave it out.")
     options = DeepOptions(parse_expected(expected)) if deep else None
     read = read_manifest(manifest, check_files=False)
-    for written in ([json_file] if json_file else []) + ([manifest] if exclude else []):
-        require_writable(written.parent)
+    for folder in [file.parent for file in (json_file, manifest if exclude else None) if file] + (
+        [report] if report else []
+    ):
+        require_writable(folder)
     findings = check_manifest(read, deep=options, processes=processes, what="reading images")
     if json_file:
         write_json(json_file, report_values(read, findings))
     click.echo(report_table(read, findings))
+    if report:
+        click.echo(_write_report(read, findings, report, deep=deep, processes=processes))
     if exclude:
         click.echo(_exclude(read, findings))
         findings = [finding for finding in findings if finding.kind not in BROKEN]
     if has_errors(findings):
         context.exit(1)
+
+
+def _write_report(manifest: Manifest, findings: Sequence[Finding], folder: Path, *, deep: bool, processes: int) -> str:
+    """Write the page and what belongs to it; return what was written, in words."""
+    from kerasortho.data.check_report import PAGE, PROPOSALS, write_report
+
+    proposed = write_report(manifest, findings, folder, deep=deep, processes=processes, what="drawing thumbnails")
+    images = counted(proposed, "image is", "images are")
+    return f"Wrote {folder / PAGE}. {images} proposed for exclusion in {folder / PROPOSALS}."
 
 
 def _exclude(manifest: Manifest, findings: Sequence[Finding]) -> str:

@@ -56,7 +56,7 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
     """Return the findings as text: one paragraph each, with its count and the first few cases."""
     excluded = sum(is_excluded(row) for row in manifest.rows)
-    folder = _common_folder([row["image"] for row in manifest.rows])
+    folder = common_folder([row["image"] for row in manifest.rows])
     lines = [
         f"{manifest.path}: {counted(len(manifest.rows), 'image')}, {excluded} excluded",
         *([f"All images lie below {folder}"] if folder else []),
@@ -75,7 +75,7 @@ def report_table(manifest: Manifest, findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _common_folder(cells: Sequence[str]) -> str:
+def common_folder(cells: Sequence[str]) -> str:
     """Return the folder, with its last slash, that all cells begin with; '' if there is none."""
     low, high = min(cells), max(cells)  # what these two share, all share
     same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))

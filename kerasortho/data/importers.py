@@ -14,7 +14,7 @@ from kerasortho.data.image_files import (
     require_folder,
     search_folder,
 )
-from kerasortho.data.manifest import PATH_COLUMNS, Manifest, Row, read_csv_rows, relative_cell, shorten, write_manifest
+from kerasortho.data.manifest import Manifest, Row, path_columns, read_csv_rows, relative_cell, shorten, write_manifest
 from kerasortho.data.pairing import find_pairs
 from kerasortho.errors import KerasOrthoError
 from kerasortho.words import counted
@@ -133,8 +133,8 @@ def _extra_columns(path: PathLike, key: str) -> tuple[tuple[str, ...], dict[str,
     names, rows = read_csv_rows(path)
     fix = "Name the column that tells the images' names with --columns-key."
     Manifest(Path(path), names, ()).require_column(key, wanted_by="--columns-key", fix=fix)
-    dropped = [name for name in names if name in PATH_COLUMNS and name != key]
-    taken = tuple(name for name in names if name not in {key, *PATH_COLUMNS})
+    dropped = [name for name in path_columns(names) if name != key]
+    taken = tuple(name for name in names if name not in {key, *dropped})
     told = [
         f"Column {name} of {path} is not taken: the manifest's own column {name} names files. Rename it to keep it."
         for name in dropped

@@ -13,6 +13,7 @@ grouped_by where the groups came from, as `data split` notes it: a column, ``id-
 split      ``train``, ``val``, ``test`` or empty (unused)
 fold       0, 1, 2, ... for cross-validation, or empty
 exclude    reason why the image is left out of everything; empty for the images in use
+*_mask     further mask files, such as fracture_mask, that ``data.mask`` may name; paths as in mask
 ========== =============================================================================
 """
 
@@ -71,6 +72,11 @@ class Manifest:
         """
         if name not in self.columns:
             raise _no_column(self.path, name, self.columns, wanted_by, fix)
+
+
+def path_columns(columns: Iterable[str]) -> list[str]:
+    """Return those of ``columns`` whose cells name files: image, mask, ignore, and any whose name ends in _mask."""
+    return [name for name in columns if name in PATH_COLUMNS or name.endswith("_mask")]
 
 
 def is_excluded(row: Row) -> bool:
@@ -203,7 +209,7 @@ def _check_repeated_images(manifest: Manifest, numbers: list[int]) -> None:
 
 def _check_files(manifest: Manifest) -> None:
     used = [row for row in manifest.rows if not is_excluded(row)]
-    for column in PATH_COLUMNS:
+    for column in path_columns(manifest.columns):
         named = [(row[column], manifest.resolve(row, column)) for row in used if row.get(column)]
         missing = [cell for cell, file in named if file is not None and not file.is_file()]
         if missing:
@@ -218,9 +224,8 @@ def _check_files(manifest: Manifest) -> None:
 
 def _moved(manifest: Manifest, target: Path) -> Manifest:
     """Return the manifest as it reads from another folder."""
-    for column in PATH_COLUMNS:
-        if column in manifest.columns:
-            files = [manifest.resolve(row, column) for row in manifest.rows]
-            cells = ["" if file is None else relative_cell(file, target.absolute().parent) for file in files]
-            manifest = manifest.with_column(column, cells)
+    for column in path_columns(manifest.columns):
+        files = [manifest.resolve(row, column) for row in manifest.rows]
+        cells = ["" if file is None else relative_cell(file, target.absolute().parent) for file in files]
+        manifest = manifest.with_column(column, cells)
     return replace(manifest, path=target)

@@ -19,7 +19,7 @@ from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_json
 
 COLUMNS = (
-    "image", "mask", "labels", "fracture_mask", "label", "group", "split",
+    "image", "mask", "fracture_mask", "bone_label_mask", "label", "group", "split",
     "region", "view", "side", "age", "fracture", "implant", "cast", "limbs", "exposures",
 )  # fmt: skip
 SHARES = (0.6, 0.2, 0.2)  # of train, val and test

@@ -50,7 +50,7 @@ def require_pydicom() -> None:
 def write_picture(picture: Picture, folder: Path, file_format: str, seed: int) -> dict[str, Path]:
     """Write the picture and its masks below ``folder``, atomically; return their paths by the manifest's columns.
 
-    Masks are PNG: ``mask`` and ``fracture_mask`` hold 0 and 255, ``labels`` the values of labels.json.
+    Masks are PNG: ``mask`` and ``fracture_mask`` hold 0 and 255, ``bone_label_mask`` the values of labels.json.
     Raises KerasOrthoError where the disk is full or the folder not writable.
     """
     ending = "dcm" if file_format == "dicom" else "png"
@@ -64,7 +64,7 @@ def write_picture(picture: Picture, folder: Path, file_format: str, seed: int) -
     white = np.uint8(255)
     for column, name, values in (
         ("mask", "masks", picture.mask * white),
-        ("labels", "labels", picture.labels),
+        ("bone_label_mask", "labels", picture.labels),
         ("fracture_mask", "fractures", picture.fractured * white),
     ):
         files[column] = folder / name / f"{picture.name}.png"

@@ -26,7 +26,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_manifest_lists_every_picture(small: PhantomSettings, small_dataset: tuple[Path, Manifest]) -> None:
     folder, _ = small_dataset
     manifest = read_manifest(folder / "manifest.csv")  # checks that the files exist
-    assert {"image", "mask", "labels", "fracture_mask", "label", "group", "split", "region", "view"} <= set(
+    assert {"image", "mask", "fracture_mask", "bone_label_mask", "label", "group", "split", "region", "view"} <= set(
         manifest.columns
     )
     assert len(manifest.rows) == 64
@@ -79,7 +79,7 @@ def test_files_hold_the_pictures_and_masks(small: PhantomSettings, small_dataset
         assert np.abs(read.pixels - picture.pixels).max() <= 0.501 / (2**picture.bits - 1)
         assert np.array_equal(read_mask(folder / row["mask"]), picture.mask)
         assert np.array_equal(read_mask(folder / row["fracture_mask"]), picture.fractured)
-        assert np.array_equal(cv2.imread(str(folder / row["labels"]), cv2.IMREAD_UNCHANGED), picture.labels)
+        assert np.array_equal(cv2.imread(str(folder / row["bone_label_mask"]), cv2.IMREAD_UNCHANGED), picture.labels)
         assert row["fracture"] == picture.fracture
         bits.add(picture.bits)
     assert bits == {8, 16}
