@@ -163,7 +163,9 @@ def _sign(text: str) -> np.ndarray:
 
 
 def _encoded(canvas: np.ndarray) -> str:
-    _, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 75])
+    # colours at full resolution, else lines of one pixel grow pale
+    full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 78, *full])
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 
