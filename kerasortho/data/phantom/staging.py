@@ -59,7 +59,7 @@ def set_up(patient: Patient, view: str, rng: np.random.Generator, *, broken: boo
         gap = seen.field[0] * patient.size * rng.uniform(0.75, 1.1)
         scene = _side_by_side(scene, other, place * patient.size, gap, in_plane[:, 0])
         stage = replace(stage, limbs=2)
-        zoom *= rng.uniform(1.3, 1.8)
+        zoom *= rng.uniform(1.0, 1.2) if wide else rng.uniform(1.3, 1.8)
     if "helper" in chosen:
         scene.join(_helping_hand(seen.field, rng))
     width, height = (extent * patient.size * zoom for extent in seen.field)
