@@ -16,6 +16,7 @@ IMPORT_COMMANDS = {
     "nnunet": LazyCommand("kerasortho.cli.import_nnunet:nnunet_command", "A dataset in nnU-Net's layout."),
     "fracatlas": LazyCommand("kerasortho.cli.import_folders:fracatlas_command", "The published FracAtlas archive."),
     "dicom": LazyCommand("kerasortho.cli.import_dicom:dicom_command", "DICOM files; patients become groups."),
+    "seg": LazyCommand("kerasortho.cli.import_dicom:seg_command", "DICOM images and segmentations as masks."),
 }
 
 

@@ -10,6 +10,7 @@ from kerasortho.cli.import_options import overwrite_option, report, salt_env_opt
 from kerasortho.cli.options import processes_option
 from kerasortho.data.dicom_import import LABELS, import_dicom
 from kerasortho.data.dicom_radiographs import WITHOUT_ID
+from kerasortho.data.dicom_seg_import import SEVERAL, import_seg
 from kerasortho.data.pseudonyms import Pseudonyms
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -20,6 +21,9 @@ _without_id_option = click.option(
     show_default=True,
     help=f"What becomes of images without PatientID: {', '.join(WITHOUT_ID)}.",
 )
+_copy_to_option = click.option(
+    "--copy-to", type=_FOLDER, help="New folder for PNG copies of the images, whose names tell nothing of the patient."
+)
 
 
 @click.command("dicom")
@@ -28,7 +32,7 @@ _without_id_option = click.option(
 @click.option("--label", default="none", show_default=True, help=f"Where labels come from: {', '.join(LABELS)}.")
 @click.option("--map", "label_map", type=_FILE, help="CSV with the columns value and label: the label for each value.")
 @_without_id_option
-@click.option("--copy-to", type=_FOLDER, help="New folder for PNG copies whose names tell nothing of the patient.")
+@_copy_to_option
 @salt_env_option
 @processes_option
 @overwrite_option
@@ -59,5 +63,57 @@ def dicom_command(
             overwrite=overwrite,
             processes=processes,
             what="reading headers",
+        )
+    )
+
+
+@click.command("seg")
+@click.option("--images", required=True, type=_FOLDER, help="Folder of DICOM images; sub-folders are searched too.")
+@click.option("--segs", required=True, type=_FOLDER, help="Folder of DICOM SEG files; it may be the same.")
+@click.argument("output", metavar="OUT.csv", type=_FILE)
+@click.option("--segment", multiple=True, help="Segment to be marked, by label or number; may be given several times.")
+@click.option(
+    "--several",
+    default="refuse",
+    show_default=True,
+    help=f"What counts where several files have the same segment of an image: {', '.join(SEVERAL)}.",
+)
+@click.option("--skip-unmatched", is_flag=True, help="Leave out images without a mask, instead of refusing.")
+@_without_id_option
+@_copy_to_option
+@salt_env_option
+@processes_option
+@overwrite_option
+def seg_command(
+    images: Path,
+    segs: Path,
+    output: Path,
+    segment: tuple[str, ...],
+    several: str,
+    skip_unmatched: bool,
+    without_id: str,
+    copy_to: Path | None,
+    salt_env: str | None,
+    processes: int,
+    overwrite: bool,
+) -> None:
+    """DICOM images with the DICOM segmentations (SEG) that refer to them.
+
+    Writes the chosen segments as masks into a folder beside OUT.csv.
+    """
+    report(
+        import_seg(
+            images,
+            segs,
+            output,
+            segment=segment,
+            several=several,
+            skip_unmatched=skip_unmatched,
+            without_id=without_id,
+            copy_to=copy_to,
+            pseudonyms=Pseudonyms.from_environment(salt_env),
+            overwrite=overwrite,
+            processes=processes,
+            what="reading segmentations",
         )
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kerasortho.data.dicom_terms import body_part_of, contradicts_itself, laterality_of, view_of
 from kerasortho.data.manifest import relative_cell
@@ -23,7 +23,7 @@ from kerasortho.radiograph.dicom_object import PROJECTIONS, find_refusal, sop_cl
 from kerasortho.radiograph.dicom_values import integer_of, pixel_spacing, text_of, value_of
 from kerasortho.radiograph.reading import default_max_pixels, is_dicom
 
-_IDENTITIES = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "OtherPatientIDs")
+IDENTITIES = ("PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "OtherPatientIDs")
 _OTHER_ATTRIBUTES = (
     "SOPClassUID SOPInstanceUID StudyInstanceUID Modality PresentationIntentType AcquisitionDateTime "
     "AcquisitionDate AcquisitionTime SourceImageSequence "
@@ -34,6 +34,16 @@ _OTHER_ATTRIBUTES = (
 _SHORTEST_PART = 4  # letters and digits; anything shorter is found in a path only as a word by itself
 _START = 4096  # bytes that hold a file's meta information, with its transfer syntax
 _DIRECTORY = "Media Storage Directory Storage"  # a DICOMDIR
+
+
+class NamedFile(Protocol):
+    """A file, and whether its path carries an identity (``named``): messages then do not show it."""
+
+    @property
+    def file(self) -> Path: ...
+
+    @property
+    def named(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ def read_headers(
 def read_header(file: Path, pseudonyms: Pseudonyms, folder: Path) -> DicomHeader:
     """Return one file's header. Raises nothing for bad files: they have a problem, in words without identities."""
     try:
-        dataset = read_attributes(file, [*_IDENTITIES, *_OTHER_ATTRIBUTES.split()])
+        dataset = read_attributes(file, [*IDENTITIES, *_OTHER_ATTRIBUTES.split()])
         return _header(file, dataset, pseudonyms, folder)
     except KerasOrthoError as error:
         return DicomHeader(file, problem=str(error))
@@ -158,7 +168,7 @@ def _header(file: Path, dataset: Any, pseudonyms: Pseudonyms, folder: Path) -> D
         spacing=spacing,
         spacing_source=source or "",
         burned_in=(text_of(dataset, "BurnedInAnnotation") or "").upper()[:16],
-        named=carries_identity(relative_cell(file.absolute(), folder), _identities(dataset)),
+        named=carries_identity(relative_cell(file.absolute(), folder), identities_of(dataset)),
     )
 
 
@@ -183,10 +193,10 @@ def _moment(dataset: Any) -> str:
     return digits.rstrip("0") if re.match(r"[0-9]{14}", digits) else ""
 
 
-def _identities(dataset: Any) -> list[str]:
+def identities_of(dataset: Any) -> list[str]:
     """Return the patient's names, numbers and birth date, as words of letters and digits."""
     words = []
-    for keyword in _IDENTITIES:
+    for keyword in IDENTITIES:
         value = value_of(dataset, keyword)
         values = [] if value is None else list(value) if hasattr(value, "append") else [value]
         words += [

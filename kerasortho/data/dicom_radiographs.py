@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasortho.data.dicom_headers import DicomHeader, read_headers
+from kerasortho.data.dicom_headers import DicomHeader, NamedFile, read_headers
 from kerasortho.data.duplicates import connected
 from kerasortho.data.image_files import describe_skipped, search_folder
 from kerasortho.data.importers import cell_for
@@ -17,6 +17,8 @@ from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.words import counted
 
 WITHOUT_ID = ("refuse", "study", "image", "skip")
+_COPY = "copy: same SOPInstanceUID as an earlier file"
+_RAW = "raw: there is a FOR PRESENTATION image of this exposure"
 _NO_DICOM = "no DICOM file"
 _SHOWN_KINDS = 20
 _FEW_STUDIES = 10  # of one patient, that make one wonder only beyond that
@@ -35,6 +37,17 @@ class Radiographs:
     excluded: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def only(self, places: Iterable[int]) -> Radiographs:
+        """Return the images at ``places``, with the same notes."""
+        kept = list(places)
+        return Radiographs(
+            tuple(self.headers[place] for place in kept),
+            tuple(self.groups[place] for place in kept),
+            tuple(self.grouped_by[place] for place in kept),
+            tuple(self.excluded[place] for place in kept),
+            self.notes,
+        )
+
 
 def find_radiographs(
     folder: Path,
@@ -42,6 +55,7 @@ def find_radiographs(
     pseudonyms: Pseudonyms,
     *,
     without_id: str = "refuse",
+    marked: Collection[str] = (),
     processes: int = 1,
     what: str = "",
 ) -> Radiographs:
@@ -53,6 +67,7 @@ def find_radiographs(
         pseudonyms: names patients and studies.
         without_id: what becomes of images without PatientID. "refuse"; "study": the study is the group; "image": each
             is a group by itself; "skip": they are left out.
+        marked: SOPInstanceUIDs of images that are wanted for their annotations, even if raw.
         processes: how many processes read headers.
         what: a word for the progress on stderr; empty for none.
 
@@ -79,7 +94,7 @@ def find_radiographs(
         if not usable:
             raise KerasOrthoError(f"None of the radiographs in {folder} has a PatientID. Choose another --without-id.")
     groups, tied = _groups(usable, pseudonyms, without_id)
-    excluded, copies = _exclusions(usable)
+    excluded, copies = _exclusions(usable, marked)
     return Radiographs(
         tuple(usable),
         tuple(groups),
@@ -121,10 +136,10 @@ def header_cells(found: Radiographs, target: Path) -> list[dict[str, str]]:
     return rows
 
 
-def name_files(headers: Iterable[DicomHeader]) -> str:
+def name_files(files: Iterable[NamedFile]) -> str:
     """Return the first few files by name, for a message; those whose path carries an identity are only counted."""
-    listed = list(headers)
-    names = [header.file.name for header in listed if not header.named]
+    listed = list(files)
+    names = [item.file.name for item in listed if not item.named]
     hidden = len(listed) - len(names)
     told = [shorten(names)] if names else []
     return " and ".join([*told, *([f"{hidden} whose path names a patient"] if hidden else [])])
@@ -185,7 +200,7 @@ def _groups(headers: Sequence[DicomHeader], pseudonyms: Pseudonyms, without_id: 
     return joined, [f"{studies} images of several PatientIDs (a corrected number, perhaps): one group each."]
 
 
-def _exclusions(headers: Sequence[DicomHeader]) -> tuple[list[str], list[str]]:
+def _exclusions(headers: Sequence[DicomHeader], marked: Collection[str]) -> tuple[list[str], list[str]]:
     """Return a reason for every header that is a copy of another one, '' for the rest, and notes."""
     shown = defaultdict(set)
     for header in headers:
@@ -197,18 +212,11 @@ def _exclusions(headers: Sequence[DicomHeader]) -> tuple[list[str], list[str]]:
     for header in headers:
         again = bool(header.instance) and header.instance in seen
         seen.add(header.instance)
-        raw = header.for_processing and (
-            header.instance in derived_from or (bool(header.moment) and bool(shown.get(_exposure(header))))
-        )
-        reasons.append(
-            "copy: same SOPInstanceUID as an earlier file"
-            if again
-            else "raw: there is a FOR PRESENTATION image of this exposure"
-            if raw
-            else ""
-        )
+        shown_too = header.instance in derived_from or (bool(header.moment) and bool(shown.get(_exposure(header))))
+        raw = header.for_processing and shown_too and header.instance not in marked
+        reasons.append(_COPY if again else _RAW if raw else "")
     notes = []
-    copies, raw_ones = (sum(reason.startswith(kind) for reason in reasons) for kind in ("copy", "raw"))
+    copies, raw_ones = reasons.count(_COPY), reasons.count(_RAW)
     if copies:
         notes.append(
             f"{counted(copies, 'file repeats', 'files repeat')} the SOPInstanceUID of another and is excluded."

@@ -128,3 +128,9 @@ def test_nnunet(tmp_path: Path) -> None:
     (root / "dataset.json").write_text(json.dumps(content))
     result = CliRunner().invoke(import_command, ["nnunet", str(root), str(tmp_path / "m.csv"), "--label", "bone"])
     assert result.exit_code == 0 and len(read_manifest(tmp_path / "m.csv").rows) == 1
+
+
+def test_seg(tmp_path: Path) -> None:
+    arguments = ["seg", "--images", str(tmp_path), "--segs", str(tmp_path), str(tmp_path / "m.csv")]
+    result = CliRunner().invoke(import_command, [*arguments, "--several", "union", "--segment", "Bone"])
+    assert isinstance(result.exception, KerasOrthoError) and "holds no DICOM segmentation" in str(result.exception)
