@@ -302,16 +302,19 @@ def test_copies_are_the_images(tmp_path: Path, write_dx: Writer) -> None:
 
 def test_phantoms(tmp_path: Path) -> None:
     """A round trip: what the phantom generator states of itself is what the importer reads out of its files."""
-    made = generate_phantoms(tmp_path / "ph", PhantomSettings(patients=4, views=2, size=96, format="dicom", seed=3))
-    imported = import_dicom(tmp_path / "ph", tmp_path / "m.csv", label="limb", processes=2)
+    made = generate_phantoms(tmp_path / "ph", PhantomSettings(patients=4, views=1, size=64, format="dicom", seed=3))
+    imported = import_dicom(tmp_path / "ph", tmp_path / "m.csv", label="limb")
     truth = {row["image"].rsplit("/", 1)[-1]: row for row in made.rows}
     rows = imported.manifest.rows
-    assert len(rows) == len(truth) == 8
+    assert len(rows) == len(truth) == 4
     for row in rows:
         stated = truth[row["image"].rsplit("/", 1)[-1]]
         assert row["label"] == stated["label"]
         assert row["view"] and row["laterality"] in "LR" and row["intent"] == "FOR PRESENTATION"
-        assert row["spacing_source"] == "ImagerPixelSpacing"
+        dataset = pydicom.dcmread(tmp_path / row["image"], stop_before_pixels=True)
+        keyword = "PixelSpacing" if "PixelSpacing" in dataset else "ImagerPixelSpacing"
+        assert row["spacing_source"] == keyword
+        assert float(row["row_spacing_mm"]) == pytest.approx(dataset[keyword].value[0], rel=1e-5)
     by_stated = {truth[row["image"].rsplit("/", 1)[-1]]["group"]: row["group"] for row in rows}
     assert len(by_stated) == len(set(by_stated.values())) == 4
 
