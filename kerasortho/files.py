@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,32 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise explain_os_error(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``path``, new or empty until then, when the block ends without an error.
+
+    Raises KerasOrthoError where it cannot be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        if temporary is not None and error.filename is not None:
+            about = Path(error.filename)
+            if about not in (path, temporary) and temporary not in about.parents:
+                raise  # about another file, that the block was reading
+        raise explain_os_error(error, path) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:

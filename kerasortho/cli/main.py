@@ -37,6 +37,7 @@ DATA_COMMANDS = {
     "check": LazyCommand("kerasortho.cli.data_check:check_command", "Find broken files, bad masks, copies and leaks."),
     "exclude": LazyCommand("kerasortho.cli.data_exclude:exclude_command", "Leave out what a check proposed."),
     "split": LazyCommand("kerasortho.cli.data_split:split_command", "Split by patient into train, val and test."),
+    "export": LazyCommand("kerasortho.cli.data_export:export_command", "Write a dataset for nnU-Net, or a COCO file."),
     "cache": LazyCommand("kerasortho.cli.data_cache:cache_command", "List or delete the prepared images on the disk."),
     "phantom": LazyCommand("kerasortho.cli.data_phantom:phantom_command", "Draw synthetic radiographs with masks."),
 }

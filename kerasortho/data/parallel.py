@@ -33,8 +33,15 @@ def parallel_map(
     Raises:
         KerasOrthoError: a process died, by lack of memory or by a crash in a decoder.
     """
+    return list(parallel_each(function, items, processes=processes, what=what))
+
+
+def parallel_each(
+    function: Callable[[Item], Result], items: Sequence[Item], *, processes: int = 1, what: str = ""
+) -> Iterator[Result]:
+    """Yield what `parallel_map` returns, one after the other: for results that are too large to be kept."""
     results = _results(function, items, processes)
-    return list(track(results, what, total=len(items)) if what else results)
+    return track(results, what, total=len(items)) if what else results
 
 
 def _results(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:

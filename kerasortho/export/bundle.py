@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from kerasortho.edge import run as runner
 from kerasortho.errors import KerasOrthoError
 from kerasortho.export.edge_files import Conversion
-from kerasortho.files import explain_os_error, require_writable
+from kerasortho.files import atomic_folder, require_writable
 
 PREFERRED = ("int8", "dynamic-int8", "fp16", "fp32")  # the first that passed goes into the bundle
 REQUIREMENTS = ("numpy>=1.26", "opencv-python-headless>=4.10", "ai-edge-litert>=2.0")  # as in setup.cfg
@@ -44,19 +43,9 @@ def write_bundle(conversion: Conversion, folder: Path) -> str:
         )
     model = conversion.models[passed[0]].file
     assert model is not None  # what passed was written
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as temporary:
         shutil.copyfile(model, temporary / "model.tflite")
         shutil.copyfile(model.with_suffix(".json"), temporary / "model.json")
         shutil.copyfile(runner.__file__, temporary / "run.py")
         (temporary / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-    except OSError as error:
-        raise explain_os_error(error, folder) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return passed[0]
