@@ -36,14 +36,11 @@ _START = 4096  # bytes that hold a file's meta information, with its transfer sy
 _DIRECTORY = "Media Storage Directory Storage"  # a DICOMDIR
 
 
-class NamedFile(Protocol):
-    """A file, and whether its path carries an identity (``named``): messages then do not show it."""
+class ShownFile(Protocol):
+    """A file that messages may name as ``shown``; '' where its name carries an identity."""
 
     @property
-    def file(self) -> Path: ...
-
-    @property
-    def named(self) -> bool: ...
+    def shown(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,8 @@ class DicomHeader:
     ``problem``: why it cannot be read, else ''. ``skipped``: why it is no single grey radiograph, else ''.
     ``group`` and ``study`` are pseudonyms of PatientID and StudyInstanceUID, '' without one. ``moment``: when the
     exposure was taken, '' unless to the second. ``sources``: the images that this one was derived from.
-    ``named``: the file's path, as a manifest names it, carries an identity.
+    ``named``: the file's path, as a manifest names it, carries an identity. ``shown``: the file's name for messages, ''
+    where that carries one.
     """
 
     file: Path
@@ -78,6 +76,7 @@ class DicomHeader:
     spacing_source: str = ""
     burned_in: str = ""
     named: bool = False
+    shown: str = ""
 
     @property
     def is_directory(self) -> bool:
@@ -143,6 +142,7 @@ def _header(file: Path, dataset: Any, pseudonyms: Pseudonyms, folder: Path) -> D
     patient, study = text_of(dataset, "PatientID"), text_of(dataset, "StudyInstanceUID")
     modality = text_of(dataset, "Modality") or ""
     spacing, source, _ = pixel_spacing(dataset)
+    identities = identities_of(dataset)
     refusal = find_refusal(dataset)
     skipped = refusal.reason if refusal else ""
     if not skipped and modality and modality not in PROJECTIONS:
@@ -168,7 +168,8 @@ def _header(file: Path, dataset: Any, pseudonyms: Pseudonyms, folder: Path) -> D
         spacing=spacing,
         spacing_source=source or "",
         burned_in=(text_of(dataset, "BurnedInAnnotation") or "").upper()[:16],
-        named=carries_identity(relative_cell(file.absolute(), folder), identities_of(dataset)),
+        named=carries_identity(relative_cell(file.absolute(), folder), identities),
+        shown="" if carries_identity(file.name, identities) else file.name,
     )
 
 

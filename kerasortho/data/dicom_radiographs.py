@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasortho.data.dicom_headers import DicomHeader, NamedFile, read_headers
+from kerasortho.data.dicom_headers import DicomHeader, ShownFile, read_headers
 from kerasortho.data.duplicates import connected
 from kerasortho.data.image_files import describe_skipped, search_folder
 from kerasortho.data.importers import cell_for
@@ -136,13 +136,13 @@ def header_cells(found: Radiographs, target: Path) -> list[dict[str, str]]:
     return rows
 
 
-def name_files(files: Iterable[NamedFile]) -> str:
-    """Return the first few files by name, for a message; those whose path carries an identity are only counted."""
+def name_files(files: Iterable[ShownFile]) -> str:
+    """Return the first few files by name, for a message; those whose name carries an identity are only counted."""
     listed = list(files)
-    names = [item.file.name for item in listed if not item.named]
+    names = [item.shown for item in listed if item.shown]
     hidden = len(listed) - len(names)
     told = [shorten(names)] if names else []
-    return " and ".join([*told, *([f"{hidden} whose path names a patient"] if hidden else [])])
+    return " and ".join([*told, *([f"{hidden} whose name is a patient's"] if hidden else [])])
 
 
 def _describe_others(headers: Sequence[DicomHeader], others: Sequence[Path]) -> list[str]:

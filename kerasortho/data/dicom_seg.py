@@ -48,7 +48,8 @@ class Segmentation:
 
     ``problem``: why it cannot be used, else ''. ``other``: it is no segmentation at all. ``segments``: labels by
     number. ``images``: the SOPInstanceUIDs it refers to. ``maximum``: of a fractional one, the value that means
-    certainty, else 0. ``written``: ContentDate and ContentTime. ``named``: the file's name carries an identity.
+    certainty, else 0. ``written``: ContentDate and ContentTime. ``shown``: the file's name for messages, ''
+    where it carries an identity.
     """
 
     file: Path
@@ -62,7 +63,7 @@ class Segmentation:
     segments: Mapping[int, str] = field(default_factory=dict)
     frames: tuple[SegmentFrame, ...] = ()
     images: frozenset[str] = frozenset()
-    named: bool = False
+    shown: str = ""
 
     def part(self, number: int, image: str) -> SegmentPart:
         """Return what segment ``number`` marks on the image with that SOPInstanceUID."""
@@ -102,11 +103,11 @@ def read_segmentation(file: Path) -> Segmentation:
             return Segmentation(file, other=True)
         return _segmentation(file, dataset)
     except OSError as error:
-        return Segmentation(file, problem=f"cannot be read ({error.strerror or type(error).__name__})")
+        return Segmentation(file, problem=f"cannot be read ({error.strerror or type(error).__name__})", shown=file.name)
     except KerasOrthoError:
         return Segmentation(file, other=True)
     except Exception as error:  # pydicom raises all kinds of things on damaged files, and quotes their values
-        return Segmentation(file, problem=f"damaged ({type(error).__name__})")
+        return Segmentation(file, problem=f"damaged ({type(error).__name__})", shown=file.name)
 
 
 def write_mask(job: MaskJob) -> tuple[int, str]:
@@ -193,7 +194,7 @@ def _segmentation(file: Path, dataset: Any) -> Segmentation:
         segments=segments,
         frames=tuple(frames),
         images=frozenset(listed.union(*(frame.sources for frame in frames))),
-        named=carries_identity(file.name, identities_of(dataset)),
+        shown="" if carries_identity(file.name, identities_of(dataset)) else file.name,
     )
 
 

@@ -19,11 +19,15 @@ def value_of(dataset: Any, keyword: str) -> Any:
 
 
 def text_of(dataset: Any, keyword: str) -> str | None:
-    """Return an attribute as stripped text, the first one where there are several, or None."""
+    """Return an attribute as stripped text, the first one where there are several, or None.
+
+    Text with control characters is none: a damaged length has then swallowed what follows, the patient's name perhaps.
+    """
     value = value_of(dataset, keyword)
     if isinstance(value, (list, tuple)) or hasattr(value, "insert"):
         value = value[0] if len(value) else None
-    return str(value).strip() or None if isinstance(value, (str, int, float)) else None
+    text = str(value).strip(" \t\r\n\0") if isinstance(value, (str, int, float)) else ""
+    return text if text and text.isprintable() else None
 
 
 def numbers_of(dataset: Any, keyword: str) -> tuple[float, ...]:

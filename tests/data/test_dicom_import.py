@@ -25,7 +25,7 @@ from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.reading import read_radiograph
 
 Writer = Callable[..., Any]
-IDENTITIES = ("4711", "mustermann", "erika", "19500401", "998877", "quincy")
+IDENTITIES = ("pat-4711", "mustermann", "erika", "19500401", "998877", "quincy")
 
 
 def assert_no_identity(text: str) -> None:
@@ -89,22 +89,26 @@ def test_no_identity_anywhere(tmp_path: Path, write_dx: Writer, capfd: pytest.Ca
     write_dx(folder / "again.dcm", SOPInstanceUID=same, OtherPatientIDs=["PAT-4711-B"], ContentDate="19500401")
     write_dx(folder / "lacking.dcm", PatientID=None)
     write_dx(folder / "Mustermann" / "hidden.dcm", PatientID="")
+    write_dx(folder / "erika.dcm", PatientID="")
     cut = (folder / "ok.dcm").read_bytes()
     (folder / "cut.dcm").write_bytes(cut[: cut.index(b"PAT-4711") + 4])
+    swallowing = cut.replace(b"CS\x04\x00HAND", b"CS\xff\x7fHAND").replace(b"SH\x0a\x00ACC", b"SH\xff\x7fACC")
+    assert len(swallowing) == len(cut) and swallowing != cut
+    (folder / "swallowing.dcm").write_bytes(swallowing)
     (folder / "broken.dcm").write_bytes(cut.replace(b"PN\x10\x00Muster", b"PN\xff\xffMuster"))
     with pytest.raises(KerasOrthoError, match="--without-id") as refused:
         import_dicom(folder, tmp_path / "m.csv", processes=1, what="reading")
-    assert "lacking.dcm" in str(refused.value) and "1 whose path names a patient" in str(refused.value)
-    assert "hidden" not in str(refused.value)
+    assert "hidden.dcm, lacking.dcm" in str(refused.value).replace("lacking.dcm, hidden.dcm", "hidden.dcm, lacking.dcm")
+    assert "1 whose name is a patient's" in str(refused.value)
     told = capfd.readouterr()
     assert_no_identity(str(refused.value) + told.out + told.err)
     assert not (tmp_path / "m.csv").exists()
 
     imported = import_dicom(folder, tmp_path / "m.csv", without_id="study", what="reading")
-    assert any("1 path carries a patient's name" in note and "--copy-to" in note for note in imported.notes)
+    assert any("2 paths carry a patient's name" in note and "--copy-to" in note for note in imported.notes)
     text = (tmp_path / "m.csv").read_text()
-    assert text.count("Mustermann") == 1  # the path, and the warning says so
-    assert_no_identity(text.replace("Mustermann/hidden.dcm", "") + "".join(imported.notes))
+    assert text.count("Mustermann/hidden.dcm") == text.count("erika.dcm") == 1  # the paths, and the warning says so
+    assert_no_identity(text.replace("Mustermann/hidden.dcm", "").replace("erika.dcm", "") + "".join(imported.notes))
 
     copied = import_dicom(folder, tmp_path / "c.csv", without_id="study", copy_to=tmp_path / "out", what="reading")
     told = capfd.readouterr()
@@ -295,7 +299,7 @@ def test_copies_are_the_images(tmp_path: Path, write_dx: Writer) -> None:
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
     notes = " ".join(imported.notes)
     assert "Images copied" in notes and "Excluded images, not copied and not in the manifest: 1." in notes
-    assert "1 image cannot be read: 1 whose path names a patient" not in notes  # PatientID of c is another one's
+    assert "1 image cannot be read: c.dcm. 1 x The DICOM file is truncated" in notes
     with pytest.raises(KerasOrthoError, match="not an empty folder"):
         import_dicom(folder, tmp_path / "n.csv", copy_to=out)
 
@@ -331,3 +335,13 @@ def test_real_file(real_data: Path, tmp_path: Path) -> None:
     assert (row["rows"], row["columns"], row["spacing_source"]) == ("1760", "1760", "")
     original = read_radiograph(real_data / "data" / "dicom" / "RG3_J2KI.dcm").pixels
     assert np.abs(read_radiograph(tmp_path / row["image"]).pixels - original).max() <= 0.5 / 65535 + 1e-7
+
+
+def test_damaged_length_swallows_no_identity(tmp_path: Path, write_dx: Writer) -> None:
+    """A body part of 60 bytes in place of 4 would hold the patient's birth date and all that follows."""
+    write_dx(tmp_path / "a.dcm", BodyPartExamined="WRIS")
+    data = (tmp_path / "a.dcm").read_bytes()
+    start = data.index(b"CS\x04\x00WRIS")
+    (tmp_path / "a.dcm").write_bytes(data[: start + 2] + b"\x3c\x00" + data[start + 4 :])
+    header = read_header(tmp_path / "a.dcm", Pseudonyms(), tmp_path)
+    assert header.body_part == "" and not header.problem

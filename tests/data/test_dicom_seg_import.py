@@ -304,7 +304,7 @@ def test_no_identity(tmp_path: Path, write_dx: Writer) -> None:
     imported = import_seg(*arguments, skip_unmatched=True, copy_to=tmp_path / "png")
     masks = "".join(file.name for file in (tmp_path / "m-masks").iterdir())
     text = (str(refused.value) + (tmp_path / "m.csv").read_text() + "".join(imported.notes) + masks).lower()
-    for identity in ("mustermann", "erika", "4711", "19500401", "998877", str(source.SOPInstanceUID)):
+    for identity in ("mustermann", "erika", "pat-4711", "19500401", "998877", str(source.SOPInstanceUID)):
         assert identity not in text, identity
     assert lacking.PatientID == "PAT-4711"
     (row,) = imported.manifest.rows

