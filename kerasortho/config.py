@@ -48,6 +48,7 @@ class DataConfig:
     classes: tuple[str, ...] | None = None  # None: the values found in the training rows, sorted
     mask: str = "mask"  # segmentation: the column with the mask file
     ignore: str = "ignore"  # segmentation: the column with the doubtful-pixel mask, where there is one
+    blank: str = "blank"  # the column with boxes to blank before preprocessing, where there is one
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keep only rows with these values
     balance: str | None = None  # a column, such as region, whose rare values an epoch shows more often
     fold: int | None = None  # with folds in the manifest: this fold tests, the next one validates

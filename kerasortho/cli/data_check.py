@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from kerasortho.cli.options import processes_option
+from kerasortho.data.burned_in_text import with_blank_column
 from kerasortho.data.checks import BROKEN, check_manifest, exclude_broken
 from kerasortho.data.deep_checks import DeepOptions
 from kerasortho.data.findings import Finding, has_errors, report_table, report_values
@@ -47,6 +48,13 @@ from kerasortho.words import counted
     multiple=True,
     help="With --deep: a score the model will have, for the width of its interval: dice, accuracy; or dice-sd, icc.",
 )
+@click.option(
+    "--boxes",
+    "boxes_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --deep: write MANIFEST here with a column blank, the boxes of burned-in text; training blanks them.",
+)
 @processes_option
 @click.pass_context
 def check_command(
@@ -57,17 +65,19 @@ def check_command(
     exclude: bool,
     deep: bool,
     expected: tuple[str, ...],
+    boxes_file: Path | None,
     processes: int,
 ) -> None:
     """Find broken files, unfit masks, duplicates, leaks between splits and contradictions.
 
     Exit code 1 on errors, with --exclude-broken on those that are left.
     """
-    if expected and not deep:
-        raise KerasOrthoError("--expect is for --deep alone. Add --deep, or leave it out.")
+    for option, given in (("--expect", expected), ("--boxes", boxes_file)):
+        if given and not deep:
+            raise KerasOrthoError(f"{option} is for --deep alone. Add --deep, or leave it out.")
     options = DeepOptions(parse_expected(expected)) if deep else None
     read = read_manifest(manifest, check_files=False)
-    for folder in [file.parent for file in (json_file, manifest if exclude else None) if file] + (
+    for folder in [file.parent for file in (json_file, boxes_file, manifest if exclude else None) if file] + (
         [report] if report else []
     ):
         require_writable(folder)
@@ -77,6 +87,9 @@ def check_command(
     click.echo(report_table(read, findings))
     if report:
         click.echo(_write_report(read, findings, report, deep=deep, processes=processes))
+    if boxes_file:
+        write_manifest(with_blank_column(read, findings), boxes_file)
+        click.echo(f"Wrote {boxes_file}: {manifest.name} with the boxes of burned-in text in column blank.")
     if exclude:
         click.echo(_exclude(read, findings))
         findings = [finding for finding in findings if finding.kind not in BROKEN]

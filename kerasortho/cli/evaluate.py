@@ -71,6 +71,8 @@ def report(results: Results, run: Path) -> Iterator[str]:
         yield f"  left out: {number}, {reason}"
     for image, reason in results["unusable"].items():
         yield f"  not judged: {image}: {reason}"
+    if blanked := results["blanked"]:
+        yield f"  parts of {blanked} of these images were blanked (column blank); exported models blank nothing"
     if seen := results["seen_in_training"]:
         more = f", such as {seen[0]}, and {len(seen) - 1} more" if len(seen) > 1 else f": {seen[0]}"
         yield f"  WARNING, scores too good: the model was trained or selected on {len(seen)} of these images{more}"

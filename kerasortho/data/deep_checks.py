@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from kerasortho.data.appearance import look_at_manifest
 from kerasortho.data.balance import balance_findings
+from kerasortho.data.burned_in_text import text_findings
 from kerasortho.data.findings import Finding
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
@@ -41,3 +43,5 @@ def deep_findings(
     """
     yield from balance_findings(manifest)
     yield from power_findings(manifest, inspections, options.expected)
+    looks = look_at_manifest(manifest, inspections, processes=processes, what=what and "looking at images")
+    yield from text_findings(manifest, [None if look is None else look.lettering for look in looks])

@@ -12,6 +12,7 @@ grouped_by where the groups came from, as `data split` notes it: a column, ``id-
            (each image by itself, patients unknown); empty: they were given
 split      ``train``, ``val``, ``test`` or empty (unused)
 fold       0, 1, 2, ... for cross-validation, or empty
+blank      boxes "x, y, width, height; ..." of the image, in px, that are blanked before a model sees it (text, say)
 exclude    reason why the image is left out of everything; empty for the images in use
 *_mask     further mask files, such as fracture_mask, that ``data.mask`` may name; paths as in mask
 ========== =============================================================================
@@ -34,7 +35,7 @@ from kerasortho.files import write_text
 from kerasortho.words import counted, echo
 
 PATH_COLUMNS = ("image", "mask", "ignore")
-FIXED_COLUMNS = (*PATH_COLUMNS, "label", "group", "grouped_by", "split", "fold", "exclude")
+FIXED_COLUMNS = (*PATH_COLUMNS, "label", "group", "grouped_by", "split", "fold", "blank", "exclude")
 SPLITS = ("train", "val", "test")
 _SHOWN = 5
 _SHOWN_COLUMNS = 30

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasortho.config import DataConfig, Task
+from kerasortho.data.blanking import Box, parse_boxes
 from kerasortho.data.grouping import group_of
 from kerasortho.data.manifest import SPLITS, Manifest, read_manifest
 from kerasortho.errors import KerasOrthoError, did_you_mean
@@ -26,6 +27,7 @@ class Sample:
     group: str
     split: str
     row: Mapping[str, str]
+    blank: tuple[Box, ...] = ()  # what of the image is blanked before it is preprocessed
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def used_columns(data: DataConfig, task: Task) -> list[str]:
     truth = [data.label] if task == "classification" else [data.mask, data.ignore]
     split = "split" if data.fold is None else "fold"
     balance = [data.balance] if data.balance else []
-    return list(dict.fromkeys(["image", *truth, "group", split, "exclude", *data.where, *balance]))
+    return list(dict.fromkeys(["image", *truth, "group", split, "exclude", data.blank, *data.where, *balance]))
 
 
 def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
@@ -89,6 +91,8 @@ def _require_columns(manifest: Manifest, data: DataConfig, task: Task) -> None:
         wanted.append(("data.balance", data.balance))
     if task == "segmentation" and data.ignore != DataConfig.ignore:  # the usual name may be absent: nothing is doubtful
         wanted.append(("data.ignore", data.ignore))
+    if data.blank != DataConfig.blank:  # without the usual one, nothing is blanked
+        wanted.append(("data.blank", data.blank))
     wanted.append(("data.fold", "fold") if data.fold is not None else ("", "split"))
     for key, column in wanted:
         fix = "Run `kerasortho data split` on it first." if column in ("split", "fold") else ""
@@ -160,6 +164,7 @@ def _sample(
         group=group_of(row),
         split=split,
         row=row,
+        blank=parse_boxes(row.get(data.blank, ""), f"{manifest.path}, image {row['image']}, column {data.blank}"),
     )
 
 

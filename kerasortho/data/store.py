@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from kerasortho.data.blanking import format_boxes, read_blanked
 from kerasortho.data.cache import COMPLETE, Place, lock_of, mark_used, partial_of
 from kerasortho.data.samples import Sample
 from kerasortho.errors import KerasOrthoError
@@ -27,7 +28,7 @@ from kerasortho.files import explain_os_error, locked, write_json
 from kerasortho.machine import processor_count
 from kerasortho.progress import Progress
 from kerasortho.radiograph.preprocessing import Preprocessing, content_mask, preprocess, preprocess_mask
-from kerasortho.radiograph.reading import read_mask, read_radiograph
+from kerasortho.radiograph.reading import read_mask
 
 # Bits of a stored target: the mask; whether loss and scores count the pixel; whether it is image, not padding.
 FOREGROUND, COUNTED, CONTENT = 1, 2, 4
@@ -81,11 +82,13 @@ class SampleStore:
         return self._is_whole(folder / self.key())
 
     def key(self) -> str:
-        """Return a name for the prepared files that changes with any source file, the specification or the version."""
+        """Return a name for the prepared files that changes with source files, boxes, specification or version."""
         digest = hashlib.sha256(json.dumps([VERSION, self.spec.to_dict()]).encode())
         for sample in self.samples:
             for file in (sample.image, sample.mask, sample.ignore):
                 digest.update(_fingerprint(file).encode())
+            if sample.blank:
+                digest.update(f"blank {format_boxes(sample.blank)};".encode())
         return digest.hexdigest()[:32]
 
     def foreground_share(self) -> float:
@@ -200,7 +203,7 @@ def prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray
 
 
 def _prepare(sample: Sample, spec: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    radiograph = read_radiograph(sample.image)
+    radiograph = read_blanked(sample.image, sample.blank)
     image, box = preprocess(radiograph.pixels, spec)
     pixels = np.round(image * 65535).astype(np.uint16)
     content = content_mask(box)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasortho.data.blanking import read_blanked
 from kerasortho.evaluation.inference import Prediction, Predictor
 from kerasortho.evaluation.judging import Classified, Segmented, truth_of
 from kerasortho.evaluation.style import FAINT, GREEN, INK, PREDICTION, PURPLE, TRUTH, VERMILION, figure, wrapped
 from kerasortho.radiograph.preprocessing import Preprocessing, preprocess
-from kerasortho.radiograph.reading import read_radiograph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,8 @@ def draw_segmentation_cases(judged: Segmented, predictor: Predictor, path: Path)
     """Draw the worst, the median and the best images, and the worst false alarms, with true and predicted contours."""
     rows = choose_cases(judged)
     places = [(index, row, column) for row, (_, chosen) in enumerate(rows) for column, index in enumerate(chosen)]
-    predictions = predictor.predict([judged.samples[index].image for index, _, _ in places])
+    chosen = [judged.samples[index] for index, _, _ in places]
+    predictions = predictor.predict([sample.image for sample in chosen], [sample.blank for sample in chosen])
     with figure(path, CELL * COLUMNS, (CELL + 0.35) * len(rows) + 0.4) as drawn:
         for (index, row, column), prediction in zip(places, predictions, strict=True):
             assert isinstance(prediction, Prediction)  # it was readable a moment ago
@@ -98,7 +99,7 @@ def _draw_classification(axes: Axes, judged: Classified, index: int) -> None:
     called = int(probabilities.argmax())
     truth, answer = judged.classes[sample.label], judged.classes[called]
     right = called == sample.label
-    _show(axes, read_radiograph(sample.image).pixels, GREEN if right else VERMILION)
+    _show(axes, read_blanked(sample.image, sample.blank).pixels, GREEN if right else VERMILION)
     judgement = "" if right else "wrong: "
     caption = f"true: {wrapped(truth, 24)}\n{judgement}{wrapped(answer, 20)} {_percent(probabilities[called])}"
     axes.set_title(caption, fontsize=9, fontweight="normal", color=INK if right else VERMILION)

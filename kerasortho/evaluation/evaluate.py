@@ -72,6 +72,7 @@ def evaluate(
         **_facts(run, samples, split),
         **_certainty(run, chosen),
         "unusable": unusable,
+        "blanked": sum(bool(sample.blank) for sample in judged.samples),
         "seen_in_training": seen_in_training(run, chosen),
         **_summary(run, judged, np.arange(len(judged.samples))),
         "subgroups": {column: _subgroups(run, judged, column) for column in by},

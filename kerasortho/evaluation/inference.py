@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from kerasortho.data.blanking import Box, read_blanked
 from kerasortho.errors import KerasOrthoError
 from kerasortho.machine import processor_count
 from kerasortho.radiograph.preprocessing import Letterbox, preprocess, to_native
 from kerasortho.radiograph.radiograph import Radiograph
-from kerasortho.radiograph.reading import read_radiograph
 from kerasortho.training.run import RunDirectory
 
 BATCH_SIZES = {"classification": 16, "segmentation": 4}  # a segmented image is kept in full until it is answered
@@ -80,13 +80,19 @@ class Predictor:
         self.model = in_float32(run.load_model())  # one answer everywhere: exported models are float32, too
         self._check_shapes(run)
 
-    def predict(self, files: Sequence[Path]) -> Iterator[Prediction | KerasOrthoError]:
-        """Yield, in the order of ``files``, a Prediction each, or the error that explains why a file has none."""
+    def predict(
+        self, files: Sequence[Path], blank: Sequence[Sequence[Box]] = ()
+    ) -> Iterator[Prediction | KerasOrthoError]:
+        """Yield, in the order of ``files``, a Prediction each, or the error that explains why a file has none.
+
+        ``blank`` gives each file's boxes to blank; nothing is blanked without it.
+        """
         if not self._shape_fixed:  # a few files need no large batch; another shape later would compile the model again
             self.batch_size, self._shape_fixed = max(1, min(self.batch_size, len(files))), True
         size = self.batch_size
         with ThreadPoolExecutor(self._workers) as pool:
-            readings = ahead(pool, self._read, files, size + self._workers)
+            items = zip(files, blank or [()] * len(files), strict=True)
+            readings = ahead(pool, self._read, items, size + self._workers)
             while batch := list(islice(readings, size)):
                 yield from self._answer(batch)
 
@@ -110,9 +116,10 @@ class Predictor:
         for reading, answer in zip(batch, answers, strict=False):
             yield reading.prediction(answer) if isinstance(reading, _Reading) else reading
 
-    def _read(self, file: Path) -> _Reading | KerasOrthoError:
+    def _read(self, item: tuple[Path, Sequence[Box]]) -> _Reading | KerasOrthoError:
+        file, blank = item
         try:
-            radiograph = read_radiograph(file)
+            radiograph = read_blanked(file, blank)
         except KerasOrthoError as error:
             return error
         except Exception as error:  # a decoder that stumbles over one file must not take the other files along

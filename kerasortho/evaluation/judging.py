@@ -99,7 +99,7 @@ def judge(predictor: Predictor, samples: Sequence[Sample], label: str) -> tuple[
     answers: list[Any] = []
     unusable: dict[str, str] = {}
     with Progress(len(samples), label) as progress:
-        predictions = predictor.predict([sample.image for sample in samples])
+        predictions = predictor.predict([sample.image for sample in samples], [sample.blank for sample in samples])
         for sample, prediction in zip(samples, predictions, strict=True):
             try:
                 answers.append(_answer(sample, prediction, predictor.threshold))

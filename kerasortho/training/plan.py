@@ -52,6 +52,7 @@ def make_plan(
         "grouped_by": group_sources(s.row for s in samples.samples),
         "classes": _class_counts(config, samples),
         "left_out": dict(samples.left_out),
+        "blanked": sum(bool(sample.blank) for sample in samples.samples),
         "balance": _visits(config, samples),
         "batches_an_epoch": steps,
         "phases": phases,
@@ -75,6 +76,8 @@ def describe_plan(plan: dict[str, Any]) -> str:
         rows.append((f"  {name}", ", ".join(f"{counts[s]} {s}" for s in SPLITS)))
     for reason, count in sorted(plan["left_out"].items(), key=lambda item: -item[1]):
         rows.append(("  left out", f"{count}: {reason}"))
+    if plan["blanked"]:
+        rows.append(("  blanked", f"parts of {counted(plan['blanked'], 'image')}, as column blank tells"))
     if plan["balance"]:
         visits = ", ".join(f"{name or '(empty)'} {n['visits']} of {n['images']}" for name, n in plan["balance"].items())
         rows.append(("  balance", f"visits an epoch, of images: {visits}"))

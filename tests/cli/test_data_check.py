@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -97,3 +98,16 @@ def test_deep_tells_the_interval_to_be_expected(manifest: Path) -> None:
 def test_expectations_need_deep(manifest: Path) -> None:
     result = CliRunner().invoke(check_command, [str(manifest), "--expect", "dice=0.9"])
     assert isinstance(result.exception, KerasOrthoError) and "Add --deep" in str(result.exception)
+
+
+def test_boxes_of_text_go_to_a_manifest_of_their_own(tmp_path: Path) -> None:
+    picture = np.full((300, 240), 60, np.uint8)
+    cv2.putText(picture, "LEFT HAND", (20, 30), cv2.FONT_HERSHEY_DUPLEX, 0.7, 255, 1, cv2.LINE_AA)
+    write_png(tmp_path / "a.png", picture)
+    (tmp_path / "m.csv").write_text("image,group\na.png,1\n")
+    options = [str(tmp_path / "m.csv"), "--deep", "--boxes", str(tmp_path / "out" / "blank.csv")]
+    result = CliRunner().invoke(check_command, options)
+    assert result.exit_code == 0 and "WARNING  text_lines: 1" in result.output
+    row = read_manifest(tmp_path / "out" / "blank.csv").rows[0]
+    assert row["image"] == "../a.png" and row["blank"].count(",") == 3
+    assert (tmp_path / "m.csv").read_text() == "image,group\na.png,1\n"

@@ -195,5 +195,7 @@ def test_the_labels_that_are_there_are_named_where_the_classes_do_not_fit(manife
 
 def test_columns_that_decide_a_run():
     data = DataConfig("m.csv", label="limb", where={"quality": ("A",)}, balance="region", fold=1)
-    assert used_columns(data, "classification") == ["image", "limb", "group", "fold", "exclude", "quality", "region"]
-    assert used_columns(DataConfig("m.csv"), "segmentation") == ["image", "mask", "ignore", "group", "split", "exclude"]
+    columns = ["image", "limb", "group", "fold", "exclude", "blank", "quality", "region"]
+    assert used_columns(data, "classification") == columns
+    columns = ["image", "mask", "ignore", "group", "split", "exclude", "blank"]
+    assert used_columns(DataConfig("m.csv"), "segmentation") == columns

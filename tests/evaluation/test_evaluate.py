@@ -234,3 +234,16 @@ def test_tables_survive_classes_with_commas() -> None:
     sample = SimpleNamespace(name="a.png", group="g", label=1, row={})
     row = next(Classified([sample], ("hip, left", "knee"), np.array([[0.25, 0.75]])).rows())
     assert row["prediction"] == "knee" and row["p_hip, left"] == 0.25
+
+
+def test_blanked_images_are_judged_blanked_and_counted(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
+    other = tmp_path / "other"
+    tiny.write_image(other / "a.png", (60, 40), bright_top=True, seed=1)
+    rows = [{"image": "a.png", "label": "upper", "blank": ""}]
+    plain = evaluate(run, manifest=tiny.write_rows(other / "plain.csv", rows), figures=False)
+    rows[0]["blank"] = "0, 0, 40, 30"
+    blanked = evaluate(run, manifest=tiny.write_rows(other / "blanked.csv", rows), figures=True)
+    assert (plain["blanked"], blanked["blanked"]) == (0, 1)
+    loss = [results["metrics"]["log_loss"]["value"] for results in (plain, blanked)]
+    assert loss[0] != loss[1]

@@ -75,12 +75,12 @@ def test_a_bad_file_spoils_no_other_and_keeps_its_place(
 def test_an_unforeseen_error_of_a_decoder_is_reported_for_its_file_alone(
     tiny: SimpleNamespace, tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(file: Path) -> object:
+    def stumble(file: Path, blank: object) -> object:
         if file == images[1]:
             raise ZeroDivisionError("inside")
         return read_radiograph(file)
 
-    monkeypatch.setattr("kerasortho.evaluation.inference.read_radiograph", stumble)
+    monkeypatch.setattr("kerasortho.evaluation.inference.read_blanked", stumble)
     run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.classifier())
     answers = list(Predictor(run).predict(images[:3]))
     assert [isinstance(a, Prediction) for a in answers] == [True, False, True]
