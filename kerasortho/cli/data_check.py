@@ -49,6 +49,11 @@ from kerasortho.words import counted
     help="With --deep: a score the model will have, for the width of its interval: dice, accuracy; or dice-sd, icc.",
 )
 @click.option(
+    "--source-column",
+    metavar="COLUMN",
+    help="With --deep: the column that tells hospitals or devices; are their images told apart by their making?",
+)
+@click.option(
     "--boxes",
     "boxes_file",
     metavar="FILE",
@@ -65,6 +70,7 @@ def check_command(
     exclude: bool,
     deep: bool,
     expected: tuple[str, ...],
+    source_column: str | None,
     boxes_file: Path | None,
     processes: int,
 ) -> None:
@@ -72,11 +78,13 @@ def check_command(
 
     Exit code 1 on errors, with --exclude-broken on those that are left.
     """
-    for option, given in (("--expect", expected), ("--boxes", boxes_file)):
+    for option, given in (("--expect", expected), ("--source-column", source_column), ("--boxes", boxes_file)):
         if given and not deep:
             raise KerasOrthoError(f"{option} is for --deep alone. Add --deep, or leave it out.")
-    options = DeepOptions(parse_expected(expected)) if deep else None
+    options = DeepOptions(parse_expected(expected), source_column) if deep else None
     read = read_manifest(manifest, check_files=False)
+    if source_column:
+        read.require_column(source_column, wanted_by="--source-column")
     for folder in [file.parent for file in (json_file, boxes_file, manifest if exclude else None) if file] + (
         [report] if report else []
     ):

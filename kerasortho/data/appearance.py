@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
 from kerasortho.data.parallel import parallel_map
 from kerasortho.data.text_detection import Lettering, find_lettering
+from kerasortho.data.traits import measure_traits
 from kerasortho.errors import KerasOrthoError
-from kerasortho.radiograph.reading import read_radiograph
+from kerasortho.radiograph.reading import decode_radiograph
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Appearance:
     """What the deep checks want to know of one image."""
 
     lettering: tuple[Lettering, ...]
+    traits: np.ndarray  # see `measure_traits`
 
 
 def look_at_manifest(
@@ -37,7 +41,8 @@ def look_at_manifest(
 def look_at(file: Path) -> Appearance | None:
     """Return how an image looks; None if it cannot be read (any more)."""
     try:
-        radiograph = read_radiograph(file)
-    except KerasOrthoError:
+        data = file.read_bytes()
+        pixels = decode_radiograph(data, name=str(file)).pixels
+    except (KerasOrthoError, OSError):
         return None
-    return Appearance(tuple(find_lettering(radiograph.pixels)))
+    return Appearance(tuple(find_lettering(pixels)), measure_traits(pixels, data))

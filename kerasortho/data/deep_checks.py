@@ -12,6 +12,7 @@ from kerasortho.data.findings import Finding
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
 from kerasortho.data.power import Expected, power_findings
+from kerasortho.data.separability import separability_findings
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class DeepOptions:
     """What a user says of the dataset, and expects of the model."""
 
     expected: Expected = field(default_factory=Expected)
+    source_column: str | None = None  # such as hospital or device
 
 
 DEFAULT_OPTIONS = DeepOptions()
@@ -45,3 +47,5 @@ def deep_findings(
     yield from power_findings(manifest, inspections, options.expected)
     looks = look_at_manifest(manifest, inspections, processes=processes, what=what and "looking at images")
     yield from text_findings(manifest, [None if look is None else look.lettering for look in looks])
+    traits = [None if look is None else look.traits for look in looks]
+    yield from separability_findings(manifest, traits, options.source_column)
