@@ -12,7 +12,7 @@ from kerasortho.data.image_files import describe_skipped, require_folder, search
 from kerasortho.data.importers import Imported, PathLike, cell_for, finish_import, new_output
 from kerasortho.data.inspection import reason
 from kerasortho.data.manifest import shorten
-from kerasortho.data.mask_files import new_folder, png_names
+from kerasortho.data.mask_files import new_folder, outside, png_names
 from kerasortho.data.named_files import NamedFiles
 from kerasortho.data.parallel import parallel_map
 from kerasortho.errors import KerasOrthoError
@@ -96,7 +96,7 @@ def import_annotated(
     root, target = require_folder(images), new_output(output, options.overwrite)
     masks, ignore = (new_folder(target, kind, options.overwrite) for kind in ("masks", "ignore"))
     content = search_folder(root)
-    files = [file for file in content.images if not {masks, ignore} & set(file.parents)]
+    files = outside(content.images, (masks, ignore))
     if not files:
         raise KerasOrthoError(f"The folder {root} has no images. Name the folder of the images that {source} lists.")
     found, told = _find_files(annotated, NamedFiles(root, files), files, source, options)

@@ -118,7 +118,7 @@ def new_output(output: PathLike, overwrite: bool) -> Path:
 
 def cell_for(file: Path, target: Path) -> str:
     """Return the cell that names ``file`` in a manifest written to ``target``."""
-    return relative_cell(file.absolute(), target.absolute().parent)
+    return relative_cell(file, target.parent)
 
 
 def finish_import(target: Path, columns: Sequence[str], rows: Iterable[Row], notes: Iterable[str]) -> Imported:

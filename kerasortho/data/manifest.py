@@ -91,7 +91,7 @@ def relative_cell(path: str | os.PathLike[str], folder: str | os.PathLike[str]) 
     Raises KerasOrthoError for a name that a CSV in UTF-8 cannot hold.
     """
     try:
-        cell = Path(os.path.relpath(path, folder)).as_posix()
+        cell = os.path.relpath(path, folder).replace(os.sep, "/")
     except ValueError:  # another drive, on Windows
         cell = Path(path).absolute().as_posix()
     if cell != cell.rstrip() or "\r" in cell:

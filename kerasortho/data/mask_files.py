@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kerasortho.data.image_files import image_stem
@@ -23,6 +24,12 @@ def new_folder(target: Path, kind: str, overwrite: bool) -> Path:
             "move that folder away, or --overwrite what is in it."
         )
     return folder
+
+
+def outside(files: Iterable[Path], folders: Iterable[Path]) -> list[Path]:
+    """Return the files that lie in none of the folders: what an importer has written is no image of its own."""
+    starts = tuple(f"{os.path.abspath(folder)}{os.sep}" for folder in folders)
+    return [file for file in files if not os.path.abspath(file).startswith(starts)]
 
 
 def png_names(files: Sequence[Path], root: Path, folder: Path) -> dict[Path, Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kerasortho.data.image_files import describe_skipped, image_stem, require_folder, search_folder
 from kerasortho.data.manifest import shorten
+from kerasortho.data.mask_files import outside
 from kerasortho.errors import KerasOrthoError
 from kerasortho.words import counted
 
@@ -52,7 +53,7 @@ def find_pairs(
     mask_of = _by_stem(found["masks"].images, "masks")
     ignore_of = _by_stem(found["ignore"].images, "ignore masks") if "ignore" in found else {}
     drawn = {*mask_of.values(), *ignore_of.values()}
-    candidates = [file for file in found["images"].images if file not in drawn and not set(written) & set(file.parents)]
+    candidates = [file for file in outside(found["images"].images, written) if file not in drawn]
     matched = [file for file in candidates if image_stem(file) in mask_of]
     image_of = _by_stem(matched, "images with a mask")
     notes = _unmatched_notes(candidates, image_of, mask_of, ignore_of, skip_unmatched)
