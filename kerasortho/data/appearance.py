@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasortho.data.exposure import Exposure, measure_exposure
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
 from kerasortho.data.parallel import parallel_map
@@ -23,6 +24,7 @@ class Appearance:
 
     lettering: tuple[Lettering, ...]
     traits: np.ndarray  # see `measure_traits`
+    exposure: Exposure
 
 
 def look_at_manifest(
@@ -45,4 +47,4 @@ def look_at(file: Path) -> Appearance | None:
         pixels = decode_radiograph(data, name=str(file)).pixels
     except (KerasOrthoError, OSError):
         return None
-    return Appearance(tuple(find_lettering(pixels)), measure_traits(pixels, data))
+    return Appearance(tuple(find_lettering(pixels)), measure_traits(pixels, data), measure_exposure(pixels))

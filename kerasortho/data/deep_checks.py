@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from kerasortho.data.appearance import look_at_manifest
 from kerasortho.data.balance import balance_findings
 from kerasortho.data.burned_in_text import text_findings
+from kerasortho.data.exposure import exposure_findings
 from kerasortho.data.findings import Finding
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
@@ -47,5 +48,6 @@ def deep_findings(
     yield from power_findings(manifest, inspections, options.expected)
     looks = look_at_manifest(manifest, inspections, processes=processes, what=what and "looking at images")
     yield from text_findings(manifest, [None if look is None else look.lettering for look in looks])
+    yield from exposure_findings(manifest, [None if look is None else look.exposure for look in looks])
     traits = [None if look is None else look.traits for look in looks]
     yield from separability_findings(manifest, traits, options.source_column)
