@@ -35,6 +35,9 @@ from kerasortho.words import echo
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
+    "--quick", is_flag=True, help="Search for duplicates saved again only, not for turned, mirrored or cropped ones."
+)
+@click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here, and leave MANIFEST as it is."
 )
 @processes_option
@@ -48,6 +51,7 @@ def split_command(
     ungrouped: bool,
     regroup: bool,
     seed: int,
+    quick: bool,
     output: Path | None,
     processes: int,
 ) -> None:
@@ -65,6 +69,7 @@ def split_command(
         folds=folds,
         stratify=stratify,
         seed=seed,
+        quick=quick,
         processes=processes,
         what="reading images",
     )

@@ -100,8 +100,8 @@ class _Grid:
         height, width = self.one.shape
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         laid = cv2.warpAffine(self.small, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        inside = np.ones(self.small.shape, np.uint8)
-        inside = cv2.warpAffine(inside, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        inside = cv2.warpAffine(np.ones(self.small.shape, np.uint8), matrix, (width, height), flags=flags)
         return laid, inside.astype(bool)
 
 
@@ -130,7 +130,7 @@ def _stretched(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _tile_matches(grid: _Grid, matrix: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middles (N, 2) of tiles with texture in both images, and for each its shift and its correlation (N, 3)."""
+    """Return the middles (N, 2) of tiles with texture in both images, and shift and correlation of each (N, 3)."""
     laid, inside = grid.lay(matrix)
     other = _fine(laid)
     whole = cv2.erode(inside.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1)), borderValue=0)

@@ -13,6 +13,7 @@ from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources, 
 from kerasortho.data.inspection import Inspection, MaskFacts, duplicate_rows, inspect_manifest
 from kerasortho.data.manifest import Manifest, Row, is_excluded
 from kerasortho.data.splits import crossing_groups
+from kerasortho.data.transformed_duplicates import transformed_rows
 from kerasortho.words import counted
 
 BROKEN = ("missing", "truncated", "unreadable")
@@ -37,6 +38,8 @@ def check_manifest(
     inspections = inspect_manifest(manifest, processes=processes, what=what)
     used = [(row, item) for row, item in zip(manifest.rows, inspections, strict=True) if item is not None]
     pairs = duplicate_rows(inspections, what=what and "comparing pairs of images")
+    if deep:
+        pairs += transformed_rows(manifest, inspections, pairs, processes=processes, what=what)
     return sort_findings(
         [
             *_file_findings(used),
@@ -169,9 +172,12 @@ def _leaks(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
 def _duplicates(manifest: Manifest, pairs: Sequence[Duplicate]) -> Iterator[Finding]:
     exact = tuple(pair_case(manifest, pair, "") for pair in pairs if pair.exact)
     yield Finding("warning", "exact_duplicates", "Images have identical pixels: they count twice.", exact)
-    near = tuple(pair_case(manifest, pair, likeness(pair)) for pair in pairs if not pair.exact)
-    meaning = "Images are the same exposure, saved again, resized, cut or damaged."
-    yield Finding("warning", "near_duplicates", meaning, near)
+    for kind, meaning in (
+        ("near", "Images are the same exposure, saved again, resized, cut or damaged."),
+        ("transformed", "The second image is the first one, with what is told done to it: they count twice."),
+    ):
+        cases = tuple(pair_case(manifest, pair, likeness(pair)) for pair in pairs if pair.kind == kind)
+        yield Finding("warning", f"{kind}_duplicates", meaning, cases)
 
 
 def _table_findings(manifest: Manifest) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from kerasortho.data.transforms import Transform
 from kerasortho.progress import track
 
 SIDE = 128
@@ -47,12 +48,21 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Images number ``first`` < ``second`` are the same exposure; ``score`` is their similarity, 1 if ``exact``."""
+    """Images number ``first`` < ``second`` are the same exposure; ``score`` is their similarity, 1 if ``exact``.
+
+    ``transform`` tells what was done to the first; None where it is not known to be more than saved again.
+    """
 
     first: int
     second: int
     exact: bool
     score: float
+    transform: Transform | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return ``"exact"``, ``"near"`` or ``"transformed"``."""
+        return "exact" if self.exact else "near" if self.transform is None else "transformed"
 
 
 def fingerprint(pixels: np.ndarray) -> Fingerprint:

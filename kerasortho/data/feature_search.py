@@ -79,7 +79,9 @@ class _Codes:
         criteria = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 8, 0.0)
         projected = np.ascontiguousarray(centred @ self._axes, np.float32)
         initial = np.zeros((len(projected), 1), np.int32)
-        self._centres = cv2.kmeans(projected, min(words, len(projected)), initial, criteria, 1, cv2.KMEANS_RANDOM_CENTERS)[2]
+        self._centres = cv2.kmeans(
+            projected, min(words, len(projected)), initial, criteria, 1, cv2.KMEANS_RANDOM_CENTERS
+        )[2]
         self.points = np.concatenate([item.points for item in features])
         self.counts = np.array([len(item.points) for item in features])
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
@@ -183,8 +185,7 @@ def agree(here: np.ndarray, there: np.ndarray, side: int) -> tuple[np.ndarray, i
         side: the longer side of the other image in px.
     """
     ratio = there[:, 2] / here[:, 2]
-    turn = np.deg2rad(here[:, 3] - there[:, 3])  # directions count against the clock, on axes that point down
-    factors = ratio * np.exp(1j * -turn)
+    factors = ratio * np.exp(1j * np.deg2rad(there[:, 3] - here[:, 3]))
     start, end = here[:, 0] + 1j * here[:, 1], there[:, 0] + 1j * there[:, 1]
     errors = np.abs(factors[:, None] * (start[None] - start[:, None]) + end[:, None] - end[None])
     alike = np.abs(np.angle(factors[:, None] / factors[None])) < np.deg2rad(_ANGLE)

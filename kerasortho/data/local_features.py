@@ -61,7 +61,7 @@ def find_features(pixels: np.ndarray) -> LocalFeatures:
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    detector = cv2.SIFT_create(nfeatures=_MOST, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE)
+    detector = cv2.SIFT.create(nfeatures=_MOST, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE)
     keys, descriptors = detector.detectAndCompute(_evened(small), None)
     keys = keys[:_MOST]
     if not keys:

@@ -18,6 +18,7 @@ from kerasortho.data.grouping import (
 from kerasortho.data.inspection import duplicate_rows, inspect_manifest
 from kerasortho.data.manifest import SPLITS, Manifest, is_excluded, shorten
 from kerasortho.data.splits import crossing_groups, split_columns, wanted_parts
+from kerasortho.data.transformed_duplicates import transformed_rows
 from kerasortho.errors import KerasOrthoError
 from kerasortho.words import counted
 
@@ -30,10 +31,11 @@ def split_manifest(
     folds: int | None = None,
     stratify: str | None = None,
     seed: int = 0,
+    quick: bool = False,
     processes: int = 1,
     what: str = "",
 ) -> tuple[Manifest, list[str]]:
-    """Split a manifest by groups, with near-duplicates tied together and classes balanced.
+    """Split a manifest by groups, with duplicates tied together and classes balanced.
 
     Args:
         manifest: the dataset; all images in use must be readable.
@@ -42,6 +44,7 @@ def split_manifest(
         folds: write that many folds to column ``fold`` instead.
         stratify: column to balance (default ``label`` where present).
         seed: another seed, another split.
+        quick: search for duplicates that were saved again, not for turned, mirrored, cropped or re-exposed ones.
         processes: how many processes read images.
         what: a word for the progress on stderr; empty for none.
 
@@ -67,6 +70,8 @@ def split_manifest(
             "`kerasortho data check --exclude-broken` gives them a reason in column exclude."
         )
     pairs = duplicate_rows(inspections, what=what and "comparing pairs of images")
+    if not quick:
+        pairs += transformed_rows(manifest, inspections, pairs, processes=processes, what=what)
     names = [row["group"] for row in manifest.rows]
     grouping = tie(manifest, names, [(pair.first, pair.second) for pair in pairs])
     result = split_columns(manifest, grouping, fractions=fractions, folds=folds, stratify=stratify, seed=seed)
