@@ -21,6 +21,9 @@ _FINE_SIGMA = 3.0
 _TEXTURE = 0.006  # standard deviation of a tile, in fractions of the image's contrast, from which it tells something
 _FEWEST_TILES = 12
 _GOOD = 0.5  # correlation from which a tile's displacement is believed
+_HOPELESS = 0.25  # share of good tiles, at first, below which a pair is given up
+_FLAT = 0.2  # share of black or white pixels from which a tile is left out: another window makes them
+_STRONG = 2 / 3  # the tiles with more texture than this share of them show bone, not a detector's pattern
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Agreement:
     matrix: (2, 3) float64, takes (column, row, 1) in px of the first to px of the second.
     tiles: how many tiles of the overlap have texture.
     median, low: the median and the tenth percentile of their correlations, in [-1, 1].
+    strong: the 25th percentile of the correlations of the third of the tiles that have most texture.
+    stretch: how many times as much the matrix enlarges in one direction as in another.
     shares: which share of the first image's area, and of the second's, lies in the overlap.
     grey_change: mean absolute difference of stretched grey values, in [0, 1].
     """
@@ -38,6 +43,8 @@ class Agreement:
     tiles: int
     median: float
     low: float
+    strong: float
+    stretch: float
     shares: tuple[float, float]
     grey_change: float
 
@@ -52,10 +59,10 @@ def compare(first: np.ndarray, second: np.ndarray, matrix: np.ndarray, *, invert
         return None
     matrix = grid.matrix
     for reach in _REACHES:
-        tiles, found = _tile_matches(grid, matrix, reach)
+        tiles, found = _tile_matches(grid, matrix, reach, step=2 * _STEP if reach == _REACHES[0] else _STEP)
         good = found[:, 2] >= _GOOD
-        if good.sum() < 4:
-            break
+        if good.sum() < max(4, _HOPELESS * len(good)):
+            return None
         matrix = _moved(matrix, tiles[good], found[good, :2])
     tiles, found = _tile_matches(grid, matrix, _LAST_REACH)
     if len(tiles) < _FEWEST_TILES:
@@ -64,9 +71,11 @@ def compare(first: np.ndarray, second: np.ndarray, matrix: np.ndarray, *, invert
     shares = overlap_shares(first.shape, second.shape, full)
     laid, inside = grid.lay(matrix)
     change = float(np.abs(_stretched(grid.one, inside) - _stretched(laid, inside))[inside].mean())
-    correlations = found[:, 2]
-    low, median = np.percentile(correlations, (10, 50))
-    return Agreement(full, len(tiles), float(median), float(low), shares, change)
+    low, median = np.percentile(found[:, 2], (10, 50))
+    strong = np.percentile(found[found[:, 3] >= np.quantile(found[:, 3], _STRONG), 2], 25)
+    lengths = np.linalg.svd(full[:, :2], compute_uv=False)
+    stretch = float(lengths[0] / max(lengths[1], 1e-6))
+    return Agreement(full, len(tiles), float(median), float(low), float(strong), stretch, shares, change)
 
 
 def overlap_shares(first: tuple[int, ...], second: tuple[int, ...], matrix: np.ndarray) -> tuple[float, float]:
@@ -129,24 +138,30 @@ def _stretched(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.clip((image - low) / max(high - low, 1e-6), 0, 1)
 
 
-def _tile_matches(grid: _Grid, matrix: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middles (N, 2) of tiles with texture in both images, and shift and correlation of each (N, 3)."""
+def _tile_matches(grid: _Grid, matrix: np.ndarray, reach: int, step: int = _STEP) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles (N, 2) of tiles with texture in both images; shift, correlation and texture of each (N, 4)."""
     laid, inside = grid.lay(matrix)
     other = _fine(laid)
     whole = cv2.erode(inside.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1)), borderValue=0)
+    flat = _is_flat(grid.one) | _is_flat(laid)
     tiles, found = [], []
     height, width = grid.one.shape
-    for y in range(reach, height - _TILE - reach + 1, _STEP):
-        for x in range(reach, width - _TILE - reach + 1, _STEP):
+    for y in range(reach, height - _TILE - reach + 1, step):
+        for x in range(reach, width - _TILE - reach + 1, step):
             place = slice(y, y + _TILE), slice(x, x + _TILE)
-            if not whole[place].all() or grid.fine[place].std() < _TEXTURE or other[place].std() < _TEXTURE:
+            texture = min(grid.fine[place].std(), other[place].std())
+            if texture < _TEXTURE or not whole[place].all() or flat[place].mean() > _FLAT:
                 continue
             around = other[y - reach : y + _TILE + reach, x - reach : x + _TILE + reach]
             scores = cv2.matchTemplate(around, grid.fine[place], cv2.TM_CCOEFF_NORMED)
             _, best, _, (right, down) = cv2.minMaxLoc(scores)
             tiles.append((x + (_TILE - 1) / 2, y + (_TILE - 1) / 2))
-            found.append((right - reach, down - reach, best))
-    return np.array(tiles, np.float64).reshape(-1, 2), np.array(found, np.float64).reshape(-1, 3)
+            found.append((right - reach, down - reach, best, texture))
+    return np.array(tiles, np.float64).reshape(-1, 2), np.array(found, np.float64).reshape(-1, 4)
+
+
+def _is_flat(image: np.ndarray) -> np.ndarray:
+    return np.asarray((image <= 0.01) | (image >= 0.99))
 
 
 def _moved(matrix: np.ndarray, tiles: np.ndarray, shifts: np.ndarray) -> np.ndarray:

@@ -22,9 +22,9 @@ _SAMPLES_PER_WORD = 25
 _DIMENSIONS = 32  # of the descriptors where words are told
 _BITS = 64
 _PROBES = 2  # words that a descriptor is looked up in
-_MOST_DIFFERENT_BITS = 6  # hardest transforms keep 4 or more such matches in 95 % of images, other pairs have one
+_MOST_DIFFERENT_BITS = 6  # hardest transforms keep 4 to 7 such matches or more in 95 % of images, other pairs have one
 _MOST_MATCHES = 20  # the nearest that a feature keeps, so that the work for a feature does not grow with the images
-_FEWEST_AGREEING = 4
+_FEWEST_AGREEING = 5
 _IMAGES_AT_ONCE = 256
 _POSITION, _ANGLE, _SCALE = 0.03, 20.0, 1.5  # how far agreeing matches may differ: of the image's side, degrees, ratio
 _ANGLE_BIN, _SCALE_BIN = 40.0, 2.0  # at least twice as wide, since bins overlap by halves
@@ -192,15 +192,16 @@ def agree(here: np.ndarray, there: np.ndarray, side: int) -> tuple[np.ndarray, i
     alike &= np.abs(np.log(ratio[:, None] / ratio[None])) < np.log(_SCALE)
     inliers = (errors < _POSITION * side) & alike
     chosen = inliers[inliers.sum(axis=1).argmax()]
-    places = len(set(np.round(start[chosen])))  # a feature may be there twice, with two directions
-    if places < _FEWEST_AGREEING:
+    places = min(len(set(np.round(ends[chosen]))) for ends in (start, end))  # a feature may have two directions
+    factor, shift = _least_squares(start[chosen], end[chosen])
+    strange = abs(np.log(max(abs(factor), 1e-9) / np.median(ratio[chosen]))) > np.log(_SCALE)
+    if places < _FEWEST_AGREEING or strange:
         return None
-    return _least_squares(start[chosen], end[chosen]), places
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]]), places
 
 
-def _least_squares(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the (2, 3) similarity transform that takes complex points ``start`` nearest to ``end``."""
+def _least_squares(start: np.ndarray, end: np.ndarray) -> tuple[complex, complex]:
+    """Return the factor and the shift that take complex points ``start`` nearest to ``end``."""
     centred = start - start.mean()
-    factor = np.vdot(centred, end - end.mean()) / max(np.vdot(centred, centred).real, 1e-9)
-    shift = end.mean() - factor * start.mean()
-    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+    factor = complex(np.vdot(centred, end - end.mean()) / max(np.vdot(centred, centred).real, 1e-9))
+    return factor, complex(end.mean() - factor * start.mean())

@@ -20,9 +20,11 @@ from kerasortho.data.transforms import Transform
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.reading import read_radiograph
 
-SAME_MEDIAN, SAME_LOW = 0.8, 0.2
-"""Median and tenth percentile of the tiles' correlations from which two images are the same exposure."""
+SAME_MEDIAN, SAME_LOW, SAME_STRONG = 0.88, 0.65, 0.85
+"""What an `Agreement` must have for one exposure: of the tiles' correlations the median, the tenth percentile, and the
+25th of those that show bone. Repeated exposures on one detector share its pattern, but not the bones' place."""
 
+_LARGEST_STRETCH = 1.05
 _FEWEST_SHARED = 0.5  # of the one image's area, at least: less could be a marker or a second limb on the plate
 
 
@@ -103,5 +105,5 @@ def confirm(pair: ImagePair) -> Duplicate | None:
 
 def is_same_exposure(agreement: Agreement) -> bool:
     """Tell whether images that agree so well are one exposure."""
-    alike = agreement.median >= SAME_MEDIAN and agreement.low >= SAME_LOW
-    return alike and max(agreement.shares) >= _FEWEST_SHARED
+    alike = agreement.median >= SAME_MEDIAN and agreement.low >= SAME_LOW and agreement.strong >= SAME_STRONG
+    return alike and agreement.stretch <= _LARGEST_STRETCH and max(agreement.shares) >= _FEWEST_SHARED
