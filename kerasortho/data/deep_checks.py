@@ -12,6 +12,7 @@ from kerasortho.data.exposure import exposure_findings
 from kerasortho.data.findings import Finding
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
+from kerasortho.data.mask_fit_findings import mask_fit_findings
 from kerasortho.data.power import Expected, power_findings
 from kerasortho.data.separability import separability_findings
 
@@ -51,3 +52,4 @@ def deep_findings(
     yield from exposure_findings(manifest, [None if look is None else look.exposure for look in looks])
     traits = [None if look is None else look.traits for look in looks]
     yield from separability_findings(manifest, traits, options.source_column)
+    yield from mask_fit_findings(manifest, inspections, processes=processes, what=what)
