@@ -11,7 +11,7 @@ from kerasortho.cli.options import processes_option
 from kerasortho.words import counted
 
 if TYPE_CHECKING:
-    from kerasortho.data.exports_nnunet import Exported
+    from kerasortho.data.importing.exports_nnunet import Exported
 
 _MANIFEST = click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -32,7 +32,7 @@ def nnunet_command(manifest: Path, folder: Path, **chosen: Any) -> None:
 
     Images of the split test go to imagesTs; folds, or train and val, to splits_final.json.
     """
-    from kerasortho.data.exports_nnunet import export_nnunet
+    from kerasortho.data.importing.exports_nnunet import export_nnunet
 
     _report(export_nnunet(manifest, folder, what="writing cases", **chosen))
 
@@ -46,7 +46,7 @@ def nnunet_command(manifest: Path, folder: Path, **chosen: Any) -> None:
 @processes_option
 def coco_command(manifest: Path, output: Path, **chosen: Any) -> None:
     """A COCO file of polygons and run lengths that give exactly the same masks again."""
-    from kerasortho.data.exports_coco import export_coco
+    from kerasortho.data.importing.exports_coco import export_coco
 
     _report(export_coco(manifest, output, what="tracing masks", **chosen))
 

@@ -10,7 +10,7 @@ import click
 
 from kerasortho.cli.import_options import overwrite_option, report
 from kerasortho.cli.options import processes_option
-from kerasortho.data.annotation_import import AnnotationOptions
+from kerasortho.data.importing.annotation_import import AnnotationOptions
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -51,7 +51,7 @@ def coco_command(
 
     Masks are written into a folder beside OUT.csv.
     """
-    from kerasortho.data.coco import import_coco
+    from kerasortho.data.importing.coco import import_coco
 
     options = AnnotationOptions(**chosen, what="drawing masks")
     report(import_coco(annotations, images, output, categories=categories, crowd=crowd, options=options))
@@ -68,7 +68,7 @@ def vgg_command(annotations: Path, attributes: tuple[str, ...], images: Path, ou
 
     Masks of polygons, rectangles, circles and ellipses are written into a folder beside OUT.csv.
     """
-    from kerasortho.data.vgg import import_vgg
+    from kerasortho.data.importing.vgg import import_vgg
 
     options = AnnotationOptions(**chosen, what="drawing masks")
     report(import_vgg(annotations, images, output, attributes=attributes, options=options))

@@ -8,10 +8,10 @@ import click
 
 from kerasortho.cli.import_options import overwrite_option, report, salt_env_option
 from kerasortho.cli.options import processes_option
-from kerasortho.data.dicom_import import LABELS, import_dicom
-from kerasortho.data.dicom_radiographs import WITHOUT_ID
-from kerasortho.data.dicom_seg_import import SEVERAL, import_seg
-from kerasortho.data.pseudonyms import Pseudonyms
+from kerasortho.data.importing.dicom_import import LABELS, import_dicom
+from kerasortho.data.importing.dicom_radiographs import WITHOUT_ID
+from kerasortho.data.importing.dicom_seg_import import SEVERAL, import_seg
+from kerasortho.data.importing.pseudonyms import Pseudonyms
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)

@@ -8,8 +8,8 @@ import click
 
 from kerasortho.cli.import_options import overwrite_option, report
 from kerasortho.cli.options import processes_option
-from kerasortho.data.fracatlas import import_fracatlas
-from kerasortho.data.importers import import_classes, import_pairs
+from kerasortho.data.importing.fracatlas import import_fracatlas
+from kerasortho.data.importing.importers import import_classes, import_pairs
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)

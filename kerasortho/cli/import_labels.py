@@ -27,6 +27,6 @@ def labels_command(images: Path, masks: Path, output: Path, **chosen: Any) -> No
 
     Masks of 0 and 255 are written into a folder beside OUT.csv.
     """
-    from kerasortho.data.label_import import import_labels
+    from kerasortho.data.importing.label_import import import_labels
 
     report(import_labels(images, masks, output, what="masks", **chosen))

@@ -42,6 +42,6 @@ def csv_command(
 
     Other columns are left out, for they may tell who the patients are.
     """
-    from kerasortho.data.list_import import ListColumns, import_list
+    from kerasortho.data.importing.list_import import ListColumns, import_list
 
     report(import_list(source, output, ListColumns(image, mask, ignore, label, group, split), **chosen))

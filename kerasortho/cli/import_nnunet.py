@@ -29,6 +29,6 @@ def nnunet_command(folder: Path, output: Path, **chosen: Any) -> None:
 
     Masks and, of NIfTI, pictures are written into folders beside OUT.csv.
     """
-    from kerasortho.data.nnunet_import import import_nnunet
+    from kerasortho.data.importing.nnunet_import import import_nnunet
 
     report(import_nnunet(folder, output, what="reading cases", **chosen))

@@ -10,7 +10,7 @@ import click
 from kerasortho.words import counted
 
 if TYPE_CHECKING:
-    from kerasortho.data.importers import Imported
+    from kerasortho.data.importing.importers import Imported
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace OUT.csv if it exists.")
 salt_env_option = click.option(

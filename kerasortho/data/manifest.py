@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kerasortho.data.csv_table import misfit, read_table
+from kerasortho.data.importing.csv_table import misfit, read_table
 from kerasortho.errors import KerasOrthoError, did_you_mean
 from kerasortho.files import write_text
 from kerasortho.words import counted, echo

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.fracatlas import import_fracatlas
-from kerasortho.data.importers import Imported
+from kerasortho.data.importing.fracatlas import import_fracatlas
+from kerasortho.data.importing.importers import Imported
 from kerasortho.data.manifest import Manifest
 from kerasortho.radiograph.raster import write_png
 

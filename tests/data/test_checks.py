@@ -12,7 +12,7 @@ import pytest
 
 from kerasortho.data.checks import check_manifest, exclude_broken
 from kerasortho.data.findings import Finding, has_errors, report_table, report_values
-from kerasortho.data.importers import Imported
+from kerasortho.data.importing.importers import Imported
 from kerasortho.data.inspection import count_filler_rows
 from kerasortho.data.manifest import Manifest, read_manifest, write_manifest
 from kerasortho.radiograph.raster import write_png
