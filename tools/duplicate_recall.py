@@ -1,6 +1,6 @@
 """How many transformed duplicates the dataset check finds: copies of real images, each altered in one known way.
 
-    python tools/duplicate_recall.py shared/data/FracAtlas/images --images 200
+    python tools/duplicate_recall.py FracAtlas/images --images 200
 
 Prints a Markdown table: of the copies altered in each way, how many are found, by the quick search (near-duplicates) or
 by the deep one, and how many pairs of different images are called duplicates. Copies are saved as JPEG.

@@ -27,8 +27,12 @@ PROPOSED: Mapping[str, str] = {
     "damaged_bottom": ALL,
     "exact_duplicates": LATER,
     "near_duplicates": LATER,
+    "transformed_duplicates": LATER,
     "contradicting_labels": ALL,
     "contradicting_near_labels": ALL,
+    "contradicting_transformed_labels": ALL,
+    "mask_size": ALL,
+    "mask_misfit": ALL,
 }
 """Kinds of findings whose images are better left out: all of a case, or all but the first (copies)."""
 
