@@ -111,7 +111,12 @@ def _mask_findings(used: _Used) -> Iterator[Finding]:
 def _fitting(column: str, facts: list[tuple[Row, Inspection, MaskFacts]]) -> Iterator[Finding]:
     """Yield what is wrong with readable masks."""
     other_size = tuple(
-        _mask_case(row, column, f"{_size(found.shape)}, the image {_size(item.shape)} pixels (height x width)")
+        _mask_case(
+            row,
+            column,
+            f"{_size(found.shape)}, the image {_size(item.shape)} pixels (height x width)"
+            f"{_how_sizes_differ(found.shape, item.shape)}",
+        )
         for row, item, found in facts
         if item.shape is not None and found.shape != item.shape
     )
@@ -135,6 +140,17 @@ def _fitting(column: str, facts: list[tuple[Row, Inspection, MaskFacts]]) -> Ite
 def _mask_case(row: Row, column: str, detail: str = "") -> Case:
     """Return an image and what is the matter with its file in ``column``, which is named."""
     return Case((row["image"],), f"{row[column]}: {detail}" if detail else row[column])
+
+
+def _how_sizes_differ(mask: tuple[int, int], image: tuple[int, int]) -> str:
+    """Return what may have been done to the image before it was marked, as words to add; '' where it is not plain."""
+    if mask == image[::-1]:
+        return ": the same size turned, as where an EXIF orientation (5 to 8) was applied before it was marked"
+    factor = max(mask) / max(image)
+    for turned, shape in (("", image), (", and turned", image[::-1])):
+        if all(abs(side * factor - other) <= 1 for side, other in zip(shape, mask, strict=True)):
+            return f": scaled by {factor:.3g}{turned}"
+    return ""
 
 
 def _size(shape: tuple[int, int] | None) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.checks import check_manifest, exclude_broken
+from kerasortho.data.checks import _how_sizes_differ, check_manifest, exclude_broken
 from kerasortho.data.findings import Finding, has_errors, report_table, report_values
 from kerasortho.data.importing.importers import Imported
 from kerasortho.data.inspection import count_filler_rows
@@ -105,7 +105,8 @@ def test_masks(dataset: Manifest, tmp_path: Path) -> None:
         "mask_full": [("5.png",)],
         "no_mask": [("7.png",)],
     }
-    assert findings["mask_size"].cases[0].detail == "masks/2.png: 120x150, the image 150x120 pixels (height x width)"
+    detail = findings["mask_size"].cases[0].detail
+    assert detail.startswith("masks/2.png: 120x150, the image 150x120 pixels (height x width): the same size turned")
     assert [findings[kind].cases[0].detail for kind in ("mask_missing", "mask_empty", "mask_full")] == [
         "masks/0.png",
         "masks/2.png",
@@ -243,3 +244,19 @@ def test_real_data_with_the_published_split(fracatlas: Imported) -> None:
     assert len(findings["exact_duplicates"].cases) + len(findings["near_duplicates"].cases) == 30
     damaged = {Path(case.names[0]).stem[-4:] for case in findings["damaged_bottom"].cases}
     assert damaged == {"4067", "4071", "4113", "4150", "4187", "4232"}
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        ((120, 150), "the same size turned"),
+        ((75, 60), ": scaled by 0.5"),
+        ((60, 75), ": scaled by 0.5, and turned"),
+        ((300, 240), ": scaled by 2"),
+        ((90, 60), ""),
+    ],
+)
+def test_how_a_mask_of_another_size_came_about(mask, words):
+    told = _how_sizes_differ(mask, (150, 120))
+    assert told.startswith(words) if words.startswith(":") or not words else words in told
+    assert bool(told) == bool(words)
