@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from kerasortho.cli.options import processes_option
-from kerasortho.data.burned_in_text import with_blank_column
-from kerasortho.data.checks import BROKEN, check_manifest, exclude_broken
-from kerasortho.data.deep_checks import DeepOptions
-from kerasortho.data.findings import Finding, has_errors, report_table, report_values
+from kerasortho.data.checking.burned_in_text import with_blank_column
+from kerasortho.data.checking.checks import BROKEN, check_manifest, exclude_broken
+from kerasortho.data.checking.deep_checks import DeepOptions
+from kerasortho.data.checking.findings import Finding, has_errors, report_table, report_values
+from kerasortho.data.checking.power import parse_expected
 from kerasortho.data.manifest import Manifest, is_excluded, read_manifest, write_manifest
-from kerasortho.data.power import parse_expected
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import require_writable, write_json
 from kerasortho.words import counted
@@ -107,7 +107,7 @@ def check_command(
 
 def _write_report(manifest: Manifest, findings: Sequence[Finding], folder: Path, *, deep: bool, processes: int) -> str:
     """Write the page and what belongs to it; return what was written, in words."""
-    from kerasortho.data.check_report import PAGE, PROPOSALS, write_report
+    from kerasortho.data.checking.check_report import PAGE, PROPOSALS, write_report
 
     proposed = write_report(manifest, findings, folder, deep=deep, processes=processes, what="drawing thumbnails")
     images = counted(proposed, "image is", "images are")

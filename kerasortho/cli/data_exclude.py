@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kerasortho.data.exclusions import exclude, read_confirmed
+from kerasortho.data.checking.exclusions import exclude, read_confirmed
 from kerasortho.data.importing.importers import new_output
 from kerasortho.data.manifest import is_excluded, read_manifest, write_manifest
 from kerasortho.words import counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kerasortho.data.contradictions import count_contradictions
+from kerasortho.data.checking.contradictions import count_contradictions
 from kerasortho.data.grouping import (
     GIVEN_GROUPS,
     GroupChoice,

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.checks import check_manifest
-from kerasortho.data.deep_checks import DEFAULT_OPTIONS
+from kerasortho.data.checking.checks import check_manifest
+from kerasortho.data.checking.deep_checks import DEFAULT_OPTIONS
 from kerasortho.data.feature_search import agree, search_candidates
 from kerasortho.data.local_features import VARIANTS, find_features
 from kerasortho.data.manifest import read_manifest

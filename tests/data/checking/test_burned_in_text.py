@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import scipy.stats
 
-from kerasortho.data.association import fisher_exact
-from kerasortho.data.burned_in_text import text_findings, with_blank_column
-from kerasortho.data.findings import Finding
+from kerasortho.data.checking.association import fisher_exact
+from kerasortho.data.checking.burned_in_text import text_findings, with_blank_column
+from kerasortho.data.checking.findings import Finding
+from kerasortho.data.checking.text_detection import Lettering
 from kerasortho.data.manifest import Manifest
-from kerasortho.data.text_detection import Lettering
 
 Table = Callable[..., Manifest]
 TEXT, LEFT = Lettering((5, 6, 70, 9), "text"), Lettering((1, 2, 10, 14), "marker", "L")

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.findings import Case, Finding
+from kerasortho.data.checking.logistic import auc, auc_interval, unseen_scores
+from kerasortho.data.checking.traits import ACQUISITION, TRAITS
 from kerasortho.data.grouping import group_of
-from kerasortho.data.logistic import auc, auc_interval, unseen_scores
 from kerasortho.data.manifest import Manifest, Row
-from kerasortho.data.traits import ACQUISITION, TRAITS
 
 _CLEARLY = 0.6  # lower end of the AUC's interval from which something is told apart
 _FEWEST_IMAGES, _FEWEST_GROUPS = 20, 10  # of each kind, without which nothing can be said

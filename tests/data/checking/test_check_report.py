@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from kerasortho.cli.main import main
-from kerasortho.data.check_report import SHOWN, write_report
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.check_report import SHOWN, write_report
+from kerasortho.data.checking.findings import Case, Finding
 from kerasortho.data.manifest import Manifest, write_manifest
 
 ODD = "<b>5 & 6, 骨.png"

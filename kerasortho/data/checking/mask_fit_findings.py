@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.findings import Case, Finding
+from kerasortho.data.checking.mask_fit import Fit, describe_way, edges, fit, outline, place_score
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
-from kerasortho.data.mask_fit import Fit, describe_way, edges, fit, outline, place_score
 from kerasortho.data.parallel import parallel_map
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.reading import read_mask_values, read_radiograph

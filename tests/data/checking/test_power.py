@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from kerasortho.data.balance import FEW_GROUPS
+from kerasortho.data.checking.balance import FEW_GROUPS
+from kerasortho.data.checking.power import Expected, half_width, parse_expected, power_findings, usual_dice_spread
 from kerasortho.data.inspection import Inspection, MaskFacts
 from kerasortho.data.manifest import Manifest
-from kerasortho.data.power import Expected, half_width, parse_expected, power_findings, usual_dice_spread
 from kerasortho.errors import KerasOrthoError
 from kerasortho.evaluation.intervals import FEWEST_GROUPS, ClusterBootstrap, mean_score
 

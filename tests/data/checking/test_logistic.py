@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from kerasortho.data.logistic import auc, auc_interval, fit_logistic, unseen_scores
+from kerasortho.data.checking.logistic import auc, auc_interval, fit_logistic, unseen_scores
 
 
 def drawn(seed: int, shift: float, count: int = 400) -> tuple[np.ndarray, np.ndarray, list[str]]:

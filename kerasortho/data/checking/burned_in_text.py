@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from kerasortho.data.association import fisher_exact
 from kerasortho.data.blanking import Box, format_boxes, parse_boxes
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.association import fisher_exact
+from kerasortho.data.checking.findings import Case, Finding
+from kerasortho.data.checking.text_detection import SIDES, Lettering
 from kerasortho.data.grouping import group_of
 from kerasortho.data.manifest import Manifest, Row, is_excluded
-from kerasortho.data.text_detection import SIDES, Lettering
 
 TEXT, MARKERS = "text_lines", "side_markers"
 _CHANCE = 0.01  # p-value, all comparisons together, from which lettering and label go together

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasortho.data.findings import Finding
+from kerasortho.data.checking.findings import Finding
 from kerasortho.data.manifest import Manifest, is_excluded, read_csv_rows, shorten
 from kerasortho.errors import KerasOrthoError
 from kerasortho.files import write_text

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from kerasortho.data.contradictions import contradictions, label_spellings, likeness, pair_case
-from kerasortho.data.deep_checks import DeepOptions, deep_findings
+from kerasortho.data.checking.contradictions import contradictions, label_spellings, likeness, pair_case
+from kerasortho.data.checking.deep_checks import DeepOptions, deep_findings
+from kerasortho.data.checking.findings import Case, Finding, sort_findings
 from kerasortho.data.duplicates import Duplicate
-from kerasortho.data.findings import Case, Finding, sort_findings
 from kerasortho.data.grouping import BY_IMAGE, describe_sources, group_sources, is_made
 from kerasortho.data.inspection import Inspection, MaskFacts, duplicate_rows, inspect_manifest
 from kerasortho.data.manifest import Manifest, Row, is_excluded

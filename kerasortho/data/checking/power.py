@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerasortho.data.balance import FEW_GROUPS
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.balance import FEW_GROUPS
+from kerasortho.data.checking.findings import Case, Finding
 from kerasortho.data.grouping import group_of
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest, Row, is_excluded

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.findings import Finding
+from kerasortho.data.checking.findings import Finding
+from kerasortho.data.checking.separability import separability_findings
+from kerasortho.data.checking.traits import TRAITS, measure_traits
 from kerasortho.data.manifest import Manifest
-from kerasortho.data.separability import separability_findings
-from kerasortho.data.traits import TRAITS, measure_traits
 
 COUNT = 240
 

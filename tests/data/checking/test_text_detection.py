@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.textpath import TextPath
 
-from kerasortho.data.text_detection import Lettering, find_lettering
+from kerasortho.data.checking.text_detection import Lettering, find_lettering
 from kerasortho.radiograph.reading import read_radiograph
 
 Drawer = Callable[..., np.ndarray]

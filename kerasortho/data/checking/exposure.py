@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.findings import Case, Finding
 from kerasortho.data.manifest import Manifest
 
 _SIDE = 256  # px: longest side of the image that is measured

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kerasortho.cli.main import main
-from kerasortho.data.exclusions import exclude, propose, read_confirmed, write_proposals
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.exclusions import exclude, propose, read_confirmed, write_proposals
+from kerasortho.data.checking.findings import Case, Finding
 from kerasortho.data.manifest import Manifest, read_manifest, write_manifest
 from kerasortho.errors import KerasOrthoError
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasortho.data.exposure import Exposure, measure_exposure
+from kerasortho.data.checking.exposure import Exposure, measure_exposure
+from kerasortho.data.checking.text_detection import Lettering, find_lettering
+from kerasortho.data.checking.traits import measure_traits
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
 from kerasortho.data.parallel import parallel_map
-from kerasortho.data.text_detection import Lettering, find_lettering
-from kerasortho.data.traits import measure_traits
 from kerasortho.errors import KerasOrthoError
 from kerasortho.radiograph.reading import decode_radiograph
 

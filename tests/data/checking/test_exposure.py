@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.exposure import Exposure, exposure_findings, measure_exposure
-from kerasortho.data.findings import Finding
+from kerasortho.data.checking.exposure import Exposure, exposure_findings, measure_exposure
+from kerasortho.data.checking.findings import Finding
 from kerasortho.data.manifest import Manifest
 from kerasortho.radiograph.reading import read_radiograph
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kerasortho.data.balance import balance_findings
-from kerasortho.data.findings import Finding
+from kerasortho.data.checking.balance import balance_findings
+from kerasortho.data.checking.findings import Finding
 from kerasortho.data.manifest import Manifest
 
 Table = Callable[..., Manifest]

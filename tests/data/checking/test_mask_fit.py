@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from kerasortho.data.checking.mask_fit import edges, fit, outline, outline_length, place_score
+from kerasortho.data.checking.mask_fit_findings import mask_fit_findings
 from kerasortho.data.inspection import inspect_manifest
 from kerasortho.data.manifest import read_manifest
-from kerasortho.data.mask_fit import edges, fit, outline, outline_length, place_score
-from kerasortho.data.mask_fit_findings import mask_fit_findings
 from kerasortho.radiograph.raster import write_png
 
 SHAPE = (200, 150)

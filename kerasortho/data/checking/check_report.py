@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from kerasortho import __version__
-from kerasortho.data.exclusions import propose, write_proposals
-from kerasortho.data.findings import Case, Finding, common_folder, report_values
+from kerasortho.data.checking.exclusions import propose, write_proposals
+from kerasortho.data.checking.findings import Case, Finding, common_folder, report_values
 from kerasortho.data.manifest import Manifest, Row, is_excluded
 from kerasortho.data.parallel import parallel_map
 from kerasortho.errors import KerasOrthoError
@@ -174,5 +174,5 @@ def _template() -> Any:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(
-        resources.files("kerasortho.data").joinpath("templates", "check.html").read_text("utf-8")
+        resources.files("kerasortho.data.checking").joinpath("templates", "check.html").read_text("utf-8")
     )

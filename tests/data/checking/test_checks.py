@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.checks import _how_sizes_differ, check_manifest, exclude_broken
-from kerasortho.data.findings import Finding, has_errors, report_table, report_values
+from kerasortho.data.checking.checks import _how_sizes_differ, check_manifest, exclude_broken
+from kerasortho.data.checking.findings import Finding, has_errors, report_table, report_values
 from kerasortho.data.importing.importers import Imported
 from kerasortho.data.inspection import count_filler_rows
 from kerasortho.data.manifest import Manifest, read_manifest, write_manifest

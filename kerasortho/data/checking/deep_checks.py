@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kerasortho.data.appearance import look_at_manifest
-from kerasortho.data.balance import balance_findings
-from kerasortho.data.burned_in_text import text_findings
-from kerasortho.data.exposure import exposure_findings
-from kerasortho.data.findings import Finding
+from kerasortho.data.checking.appearance import look_at_manifest
+from kerasortho.data.checking.balance import balance_findings
+from kerasortho.data.checking.burned_in_text import text_findings
+from kerasortho.data.checking.exposure import exposure_findings
+from kerasortho.data.checking.findings import Finding
+from kerasortho.data.checking.mask_fit_findings import mask_fit_findings
+from kerasortho.data.checking.power import Expected, power_findings
+from kerasortho.data.checking.separability import separability_findings
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import Manifest
-from kerasortho.data.mask_fit_findings import mask_fit_findings
-from kerasortho.data.power import Expected, power_findings
-from kerasortho.data.separability import separability_findings
 
 
 @dataclass(frozen=True)

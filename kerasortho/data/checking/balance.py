@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from kerasortho.data.findings import Case, Finding
+from kerasortho.data.checking.findings import Case, Finding
 from kerasortho.data.grouping import group_of
 from kerasortho.data.manifest import SPLITS, Manifest, Row, is_excluded
 from kerasortho.words import counted

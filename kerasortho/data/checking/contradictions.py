@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from kerasortho.data.checking.findings import Case, Finding
 from kerasortho.data.duplicates import Duplicate
-from kerasortho.data.findings import Case, Finding
 from kerasortho.data.inspection import Inspection
 from kerasortho.data.manifest import FIXED_COLUMNS, Manifest, is_excluded
 from kerasortho.data.transforms import Transform

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from kerasortho.data.blanking import Box
-from kerasortho.data.letters import letter_likeness
+from kerasortho.data.checking.letters import letter_likeness
 
 SIDES = "LR"
 _WORK_SIDE = 1280  # px: longest side of the image that is searched
