@@ -42,6 +42,8 @@ PACKAGES = (
     Package("click", "click", "8.1.7", None, "command line"),
     Package("PyYAML", "yaml", "6.0", None, "configurations"),
     Package("matplotlib", "matplotlib", "3.8", None, "figures"),
+    Package("jinja2", "jinja2", "3.1", None, "the page of `data check --report`"),
+    Package("pillow", "PIL", "10.3", None, "palettes of mask files"),
     Package("pydicom", "pydicom", "3.0", "dicom", "DICOM files"),
     Package("python-gdcm", "gdcm", "3.0.24", "dicom", "compressed DICOM"),
     Package("pyjpegls", "jpeg_ls", "1.4", "dicom", "JPEG-LS in DICOM"),

@@ -53,7 +53,7 @@ def test_pictures_show_masks_boxes_and_pairs(manifest: Manifest, tmp_path: Path)
         Finding("error", "unreadable", "Broken.", (Case(("broken.png",)),)),
         Finding("info", "no_groups", "None.", (Case(("data.csv",), "a manifest"),)),
     ]
-    assert write_report(manifest, findings, tmp_path / "report") == 2
+    assert write_report(manifest, findings, tmp_path / "report") == 3
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     found = pictures(page)
     assert [image.shape for image in found[:4]] == [(120, 90, 3)] * 4
@@ -81,11 +81,13 @@ def test_json_has_every_case_and_the_page_says_how_many_more(manifest: Manifest,
 
 def test_command_writes_the_three_files(manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(manifest.path), "--report", str(tmp_path / "out"), "--processes", "1"]) == 1
-    assert "1 image is proposed for exclusion" in capsys.readouterr().out
+    assert "2 images are proposed for exclusion" in capsys.readouterr().out
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"report.html", "findings.json", "exclusions.csv"}
     with (tmp_path / "out" / "exclusions.csv").open(newline="", encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
-    assert row["image"] == "broken.png" and row["confirmed"] == "" and row["reason"].startswith("unreadable")
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"a.png", "broken.png"}
+    assert rows["broken.png"]["reason"].startswith("unreadable")
+    assert {row["confirmed"] for row in rows.values()} == {""}
 
 
 def test_nothing_found_is_said(manifest: Manifest, tmp_path: Path) -> None:
