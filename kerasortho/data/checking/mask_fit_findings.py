@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _SHORTEST_OUTLINE = 100.0  # px, of an image 192 px long; half of that of the sm
 _BEST, _AHEAD = 0.4, 0.15  # what another way must score, and by how much more than the mask as it is
 _TYPICAL = 0.75  # share of the dataset's typical score that a good mask reaches
 _JUDGEABLE = 0.4  # typical score from which outlines follow edges at all
+_SAME_WAY = 0.8  # share of masks wrong in the same way from which all of a dataset are
 _FEWEST = 5
 _NEIGHBOURS = 60  # rows on either side whose masks are tried: files get mixed up with those beside them
 
@@ -49,7 +51,7 @@ def mask_fit_findings(
     files = [_files(manifest, number) for number in rows]
     fits = parallel_map(_fit_of, files, processes=processes, what=what and "fitting masks")
     judged = {row: item for row, item in zip(rows, fits, strict=True) if item and item.outline >= _SHORTEST_OUTLINE}
-    typical = float(np.median([max(item.score, item.better) for item in judged.values()])) if judged else 0.0
+    typical = _typical_score(list(judged.values()))
     if len(judged) < _FEWEST or typical < _JUDGEABLE:
         judged = {}
     poor = {row: item for row, item in judged.items() if item.score < _TYPICAL * typical}
@@ -69,6 +71,21 @@ def mask_fit_findings(
     unjudged = tuple(Case((manifest.rows[number]["image"],)) for number in rows if number not in judged)
     meaning = "Masks too small, or in a dataset where outlines do not follow edges: whether they fit was not judged."
     yield Finding("info", "mask_fit_not_judged", meaning, unjudged)
+
+
+def _typical_score(fits: Sequence[Fit]) -> float:
+    """Return the usual score of masks that fit; low where outlines do not follow edges, as around fractures.
+
+    What the masks score as they are. Only where nearly all would fit better in one and the same way, mirrored or turned
+    by whoever exported them, it is what they would score then.
+    """
+    if not fits:
+        return 0.0
+    way, count = Counter(item.way for item in fits).most_common(1)[0]
+    as_they_are = float(np.median([item.score for item in fits]))
+    if as_they_are < _JUDGEABLE and count >= _SAME_WAY * len(fits):
+        return float(np.median([item.better for item in fits if item.way == way]))
+    return as_they_are
 
 
 def _can_be_laid(item: Inspection) -> bool:

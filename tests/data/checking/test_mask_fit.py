@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kerasortho.data.checking.mask_fit import edges, fit, outline, outline_length, place_score
-from kerasortho.data.checking.mask_fit_findings import mask_fit_findings
+from kerasortho.data.checking.mask_fit import Fit, edges, fit, outline, outline_length, place_score
+from kerasortho.data.checking.mask_fit_findings import _typical_score, mask_fit_findings
 from kerasortho.data.inspection import inspect_manifest
 from kerasortho.data.manifest import read_manifest
 from kerasortho.radiograph.raster import write_png
@@ -120,3 +120,16 @@ def test_where_no_outline_follows_edges_none_is_judged(dataset):
     cases = dataset({number: box for number in range(8)})
     assert cases["mask_misfit"] == {}
     assert len(cases["mask_fit_not_judged"]) == 8
+
+
+def test_where_outlines_follow_no_edges_nothing_is_typical() -> None:
+    fractures = [Fit(0.21, 0.5, f"scaled by {0.5 + n / 10:.2f}", 120) for n in range(10)]
+    assert _typical_score(fractures) == pytest.approx(0.21)
+    bones = [Fit(0.68, 0.5, "mirrored left and right", 300)] * 10
+    assert _typical_score(bones) == pytest.approx(0.68)
+
+
+def test_masks_that_are_all_mirrored_are_judged_by_what_they_would_score() -> None:
+    exported = [Fit(0.1, 0.7, "mirrored left and right", 300)] * 9 + [Fit(0.1, 0.3, "transposed", 300)]
+    assert _typical_score(exported) == pytest.approx(0.7)
+    assert _typical_score([]) == 0
