@@ -22,8 +22,8 @@ from kerasortho.radiograph.reading import read_radiograph
 
 SAME_MEDIAN, SAME_LOW, SAME_STRONG = 0.94, 0.65, 0.85
 """What an `Agreement` must have for one exposure: of the tiles' correlations the median, the tenth percentile, and the
-25th of those that show bone. Repeated exposures on one detector share its pattern, but not the bones' place. On FracAtlas
-evident duplicates have a median of 0.977 or more; repeated exposures in nearly the same pose have up to 0.92."""
+25th of those that show bone. Repeated exposures on one detector share its pattern, but not the bones' place. On
+FracAtlas evident duplicates have a median of 0.977 or more; repeated exposures in nearly the same pose up to 0.92."""
 
 _LARGEST_STRETCH = 1.05
 _FEWEST_SHARED = 0.5  # of the one image's area, at least: less could be a marker or a second limb on the plate
