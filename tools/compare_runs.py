@@ -52,7 +52,10 @@ def gather(runs: list[Path], groups: dict[str, str], split: str = "test") -> Sco
 
 def read_rows(run: Path, split: str = "test") -> list[dict[str, str]]:
     """Return the table of single images of ``run``."""
-    with (run / "predictions" / f"{split}.csv").open(newline="", encoding="utf-8") as file:
+    table = run / "predictions" / f"{split}.csv"
+    if not table.is_file():
+        sys.exit(f"{run} is not judged: there is no {table}. Run `kerasortho evaluate {run}` first.")
+    with table.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
