@@ -89,7 +89,7 @@ def test_spacing_gives_an_area(tiny: SimpleNamespace, tmp_path: Path, monkeypatc
 
     pixels = np.concatenate([np.ones((20, 30)), np.zeros((20, 30))]).astype(np.float32)
     radiograph = Radiograph(pixels, (0.2, 0.1), "ImagerPixelSpacing", {"warnings": ("The window is wide.",)})
-    monkeypatch.setattr("kerasortho.evaluation.inference.read_radiograph", lambda file: radiograph)
+    monkeypatch.setattr("kerasortho.evaluation.inference.read_blanked", lambda file, boxes: radiograph)
     run = tiny.make_run(tiny.make_dataset(tmp_path / "data"), tiny.segmenter(), "segmentation")
     answer = next(predict(run, "some.dcm"))
     assert answer["spacing_mm"] == [0.2, 0.1]
