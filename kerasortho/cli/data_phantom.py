@@ -23,7 +23,7 @@ from kerasortho.words import counted
     "--extras",
     default=0.5,
     show_default=True,
-    help="Share of pictures with casts, metal, jewellery, a second limb, somebody's hand, two exposures.",
+    help="Share of pictures with wide fields, casts, metal, a second limb, somebody's hand, two exposures.",
 )
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
 @processes_option

@@ -30,8 +30,8 @@ SMALLEST, LARGEST = 32, 4096
 class PhantomSettings:
     """What to draw: ``patients``, ``views`` of each, the longer side ``size`` px, ``format`` "png" or "dicom".
 
-    ``fractures`` is the share of patients with a fracture, ``extras`` that of pictures with casts, metal, jewellery, a
-    second limb, somebody's hand or two exposures on one plate (one or more of these).
+    ``fractures`` is the share of patients with a fracture, ``extras`` that of pictures with a wide field, casts, metal,
+    jewellery, a second limb, somebody's hand or two exposures on one plate (any number of these).
     """
 
     patients: int = 40

@@ -17,7 +17,7 @@ from kerasortho.data.phantom.scene import Scene
 from kerasortho.data.phantom.trunk import MIRROR
 from kerasortho.data.phantom.views import MAKERS, Setup
 
-WIDE = 0.35  # share of pictures whose field is wide
+WIDE = 0.7  # share of pictures with extras whose field is wide: more of the limb, and smaller
 _SHARES = {"implant": 0.3, "cast": 0.25, "jewellery": 0.2, "second limb": 0.25, "helper": 0.2, "body": 0.2}
 """How often each extra is there, in pictures that have extras at all."""
 
@@ -42,7 +42,7 @@ class Stage:
 
 def set_up(patient: Patient, view: str, rng: np.random.Generator, *, broken: bool, extras: bool) -> Stage:
     """Return a view of the patient: with a fracture if ``broken``, with some implant, cast, ring, ... if ``extras``."""
-    wide = bool(rng.random() < WIDE)
+    wide = bool(rng.random() < WIDE) and extras
     seen = MAKERS[patient.region](patient, view, wide, rng)
     wobble = rotation("y", rng.normal(0, 5)) @ rotation("x", rng.normal(0, 4))
     side = np.eye(3) if patient.side == "R" else MIRROR
