@@ -11,6 +11,7 @@ from kerasortho.data.phantom.bones import Build
 from kerasortho.data.phantom.extras import add_cast, add_implant, add_jewellery
 from kerasortho.data.phantom.fractures import break_bone
 from kerasortho.data.phantom.hand import HandPose
+from kerasortho.data.phantom.labels import TRUNK
 from kerasortho.data.phantom.meshes import Array, rotation
 from kerasortho.data.phantom.patients import Patient
 from kerasortho.data.phantom.scene import Scene
@@ -81,11 +82,11 @@ def _treated(seen: Setup, place: Array, chosen: set[str], broken: bool, rng: np.
 
 
 def _bones_in_the_field(seen: Setup, place: Array) -> list[int]:
-    """Return the numbers of the long bones whose middle is well inside the picture."""
+    """Return the numbers of the limb's long bones whose middle is well inside the picture."""
     centre, half = place @ seen.scene.landmarks[seen.landmark], 0.45 * np.array(seen.field)
     found = []
     for number, bone in enumerate(seen.scene.bones):
-        if bone.axis is not None and bone.name != "rib":
+        if bone.axis is not None and bone.name not in TRUNK:
             middle = place @ bone.axis.mean(0) - centre
             if (np.abs(middle[:2]) < half).all():
                 found.append(number)
